@@ -1,0 +1,30 @@
+"""The audit log's text: how an event is written down, byte for byte, so that it can be proved.
+
+Pure functions. The rows are ``models.AuditEvent``.
+"""
+
+import json
+from datetime import datetime
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What can happen that is worth remembering for good."""
+
+    REQUESTED = "requested"
+    COALESCED = "coalesced"
+    STARTED = "started"
+    STEP_FINISHED = "step_finished"
+    FINISHED = "finished"
+    DELIVERY_ACCEPTED = "delivery_accepted"
+    REFUSED = "refused"
+
+
+def canonical_text(*, seq: int, at: datetime, kind: Kind, actor: str, facts: object) -> str:
+    """One event as canonical JSON: sorted keys, no spaces, ASCII, UTC time.
+
+    The same event always gives the same text, on every database and Python. Raises TypeError for
+    facts that JSON cannot hold.
+    """
+    event = {"seq": seq, "at": at.isoformat(), "kind": kind, "actor": actor, "facts": facts}
+    return json.dumps(event, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -1,0 +1,196 @@
+"""The settings: one dict, ``ADMIN_MANAGEMENT``, read at use so that ``override_settings`` works."""
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from django.conf import settings
+
+from .exceptions import SettingsError
+from .runner.redact import looks_secret
+
+DEFAULT_TIMEOUTS: Mapping[str, float] = {
+    "fetch": 60,
+    "pull": 30,
+    "dependencies": 600,
+    "static_files": 300,
+    "migrations": 600,
+    "restart": 60,
+}
+"""The built-in steps, in their order, and the seconds each may take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtraStep:
+    """A step of the site's own, before or after a built-in one. ``timeout`` is in seconds."""
+
+    name: str
+    argv: tuple[str, ...]
+    timeout: float
+    before: str = ""
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminManagementSettings:
+    """``ADMIN_MANAGEMENT`` with its defaults. Build it with ``load()``."""
+
+    checkout: Path
+    remote: str = "origin"
+    branch: str = "master"
+    pm2_process: str = "student-attendance-django"
+    environment: str = ".venv"
+    uv: str = "uv"
+    pm2: str = "pm2"
+    timeouts: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_TIMEOUTS))
+    extra_steps: tuple[ExtraStep, ...] = ()
+
+    @classmethod
+    def load(cls) -> Self:
+        """The settings as they are now; raises SettingsError for the first wrong one."""
+        given = getattr(settings, "ADMIN_MANAGEMENT", {})
+        values = read_keys("ADMIN_MANAGEMENT", given, {each.name for each in fields(cls)})
+        values["checkout"] = _checkout(values.get("checkout"))
+        for name in ("remote", "branch", "pm2_process", "environment", "uv", "pm2"):
+            if name in values:
+                values[name] = _word(name, values[name])
+        values["timeouts"] = _timeouts(values.get("timeouts", {}))
+        values["extra_steps"] = _extra_steps(values.get("extra_steps", ()))
+        return cls(**values)
+
+
+def read_keys(setting: str, given: object, known: set[str]) -> dict[str, Any]:
+    """The dict ``given`` with lower-case keys; raises SettingsError if it has unknown ones."""
+    if not isinstance(given, Mapping):
+        raise SettingsError(f"{setting} is not a dict.", hint=f"Write {setting} = {{…}}.")
+    allowed = sorted(name.upper() for name in known)
+    for key in given:
+        if key not in allowed:
+            raise SettingsError(
+                f"{setting} has an unknown key {key!r}.",
+                hint=f"The keys are {', '.join(allowed)}.",
+            )
+    return {key.lower(): value for key, value in given.items()}
+
+
+def node() -> str:
+    """The name of this machine: updates queue up per node."""
+    return socket.gethostname()[:100]
+
+
+def find_tool(name: str) -> str | None:
+    """Full path of a tool given by name or path; None if it is not there.
+
+    Beside PATH this looks where uv's and npm's own installers put programs, because a server
+    started by an init system often has a shorter PATH than its administrator's shell.
+    """
+    usual = ("~/.local/bin", "~/.cargo/bin", "~/.npm-global/bin", "/usr/local/bin", "/usr/bin")
+    places = [os.environ.get("PATH", ""), *(str(Path(each).expanduser()) for each in usual)]
+    found = shutil.which(name, path=os.pathsep.join(places))
+    return str(Path(found).absolute()) if found else None
+
+
+def secret_values() -> list[str]:
+    """The values of all settings whose names look secret, for the runner to hide in output."""
+    return sorted(set(_secrets_in({name: getattr(settings, name) for name in dir(settings)})))
+
+
+def _secrets_in(value: object, *, secret: bool = False) -> Iterator[str]:
+    if isinstance(value, str | bytes) and secret:
+        yield value if isinstance(value, str) else value.decode(errors="replace")
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _secrets_in(inner, secret=secret or looks_secret(str(key)))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _secrets_in(inner, secret=secret)
+
+
+def _wrong(key: str, problem: str, hint: str) -> SettingsError:
+    return SettingsError(f'ADMIN_MANAGEMENT["{key.upper()}"] {problem}.', hint=hint)
+
+
+def _checkout(value: object) -> Path:
+    if value is None:
+        value = getattr(settings, "BASE_DIR", None)
+    if not isinstance(value, str | Path) or not Path(value).is_absolute():
+        raise _wrong(
+            "checkout",
+            f"is {value!r}, not an absolute path",
+            "Set it to the folder that has manage.py, or set BASE_DIR as Django's template does.",
+        )
+    return Path(value)
+
+
+def _word(key: str, value: object) -> str:
+    # A leading dash would be read as an option by the program that gets it.
+    if not isinstance(value, str) or not value or value.startswith("-") or not value.isprintable():
+        raise _wrong(key, f"is {value!r}", "Write a name or path that does not start with a dash.")
+    return value
+
+
+def _seconds(key: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 86_400:
+        raise _wrong(key, f"has a time-out of {value!r}", "Write seconds, up to a day.")
+    return value
+
+
+def _timeouts(given: object) -> dict[str, float]:
+    if not isinstance(given, Mapping):
+        raise _wrong("timeouts", "is not a dict", 'Write {"migrations": 1800}, in seconds.')
+    for name in given:
+        if name not in DEFAULT_TIMEOUTS:
+            raise _wrong(
+                "timeouts",
+                f"names an unknown step {name!r}",
+                f"The steps are {', '.join(DEFAULT_TIMEOUTS)}.",
+            )
+    return {
+        name: _seconds("timeouts", given.get(name, default))
+        for name, default in DEFAULT_TIMEOUTS.items()
+    }
+
+
+def _extra_steps(given: object) -> tuple[ExtraStep, ...]:
+    if not isinstance(given, list | tuple):
+        raise _wrong("extra_steps", "is not a list", "Write a list of dicts.")
+    steps = tuple(_extra_step(each) for each in given)
+    names = [*DEFAULT_TIMEOUTS, *(step.name for step in steps)]
+    for name in names:
+        if names.count(name) > 1:
+            raise _wrong("extra_steps", f"has two steps named {name!r}", "Rename one of them.")
+    return steps
+
+
+def _extra_step(given: object) -> ExtraStep:
+    example = (
+        'Write {"name": "warm_cache", "argv": ["{python}", "manage.py", "warm_cache"], '
+        '"timeout": 60, "after": "migrations"}.'
+    )
+    known = {each.name for each in fields(ExtraStep)}
+    if not isinstance(given, Mapping) or not {"name", "argv", "timeout"} <= set(given) <= known:
+        raise _wrong("extra_steps", f"has {given!r}", example)
+    argv = given["argv"]
+    if not isinstance(argv, list | tuple) or not argv or not all(isinstance(a, str) for a in argv):
+        raise _wrong("extra_steps", f"has the argv {argv!r}, not a list of strings", example)
+    step = ExtraStep(
+        name=_word("extra_steps", given["name"]),
+        argv=tuple(argv),
+        timeout=_seconds("extra_steps", given["timeout"]),
+        before=given.get("before", ""),
+        after=given.get("after", ""),
+    )
+    if ({step.before, step.after} - {""}).isdisjoint(DEFAULT_TIMEOUTS) or (
+        step.before and step.after
+    ):
+        places = ", ".join(DEFAULT_TIMEOUTS)
+        raise _wrong(
+            "extra_steps",
+            f"does not say where {step.name!r} belongs",
+            f'Give it either "before" or "after" with one of {places}.',
+        )
+    return step

@@ -1,0 +1,22 @@
+"""What can go wrong when an update is asked for. Each message says what to do about it."""
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+class AdminManagementError(Exception):
+    """Base of this package's own errors."""
+
+
+class SettingsError(ImproperlyConfigured, AdminManagementError):
+    """A setting has a wrong name or value; ``hint`` says what to write instead."""
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class AppendOnlyError(AdminManagementError):
+    """Somebody tried to change or delete what may only be added to."""
+
+    def __init__(self) -> None:
+        super().__init__("The audit log is append-only: its events are never changed or deleted.")

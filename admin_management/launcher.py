@@ -1,0 +1,239 @@
+"""The one way in: ask for an update, let a runner go, write down how it ended.
+
+The database is the queue and the lock on the checkout is the sign of life. Whoever holds the lock
+looks at the queue again after letting go, so a request that found it held is never forgotten.
+"""
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.db import transaction
+
+from .audit import Kind
+from .conf import AdminManagementSettings, find_tool, secret_values
+from .models import AuditEvent, Run, StepRun, Trigger
+from .runner import __name__ as runner_package
+from .runner.journal import Progress, replay
+from .runner.lock import Lock
+from .runner.plan import PYTHON, Plan, Step
+from .runner.state import NotAGitCheckoutError, StateDirectory
+from .runner.status import Status
+from .steps import Tools, ordered_steps
+
+logger = logging.getLogger("admin_management")
+
+SETTLE_TIMEOUT = 120.0
+"""Seconds that the runner's last act, writing its journal into the database, may take."""
+
+SPAWN_TIMEOUT = 10.0
+"""Seconds until the runner must have detached itself; it does so before it imports anything."""
+
+DIED = "The runner died before it could finish. Ask for another update to go on from here."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requester:
+    """Who asks: ``user`` is a saved user or None, ``name`` is kept as text for good."""
+
+    name: str
+    user_id: int | str | None = None
+    address: str | None = None
+
+
+def request_update(
+    *, trigger: Trigger, requester: Requester, reason: str = "", force: bool = False
+) -> tuple[Run, bool]:
+    """Ask for an update. Returns the run that will serve the request, and whether it is new.
+
+    When a run already waits the request joins it. Starts a runner once the surrounding
+    transaction is committed; never waits for it. Safe to call from many processes at once.
+    """
+    with transaction.atomic():
+        run, is_new = Run.objects.join_or_create(
+            force=force,
+            trigger=trigger,
+            actor_id=requester.user_id,
+            actor_name=requester.name,
+            address=requester.address,
+            reason=reason,
+        )
+        AuditEvent.objects.append(
+            Kind.REQUESTED if is_new else Kind.COALESCED,
+            actor=requester.name,
+            run=run,
+            trigger=trigger,
+            reason=reason,
+            force=force,
+            address=requester.address,
+        )
+        transaction.on_commit(start_next)
+    logger.info(
+        "Update %s by %s", "requested" if is_new else "joined", requester.name, extra=_extra(run)
+    )
+    return run, is_new
+
+
+def start_next() -> None:
+    """Let a runner go for the waiting run of this machine, if nobody runs."""
+    try:
+        state = _state()
+    except NotAGitCheckoutError as error:
+        _fail_waiting_runs(str(error))
+        return
+    # Looked at again after each release: a request may have come while the lock was held.
+    while Run.objects.here().queued().exists():
+        lock = Lock.try_acquire(state.lock)
+        if lock is None:
+            return
+        with lock:
+            _settle_runs(state, runner_is_dead=True)
+            run = Run.objects.here().queued().first()
+            if run is not None and run.claim() and _launch(run, state, lock):
+                return
+
+
+def settle() -> int:
+    """Bring finished and dead runs of this machine into the database, then start the waiting one.
+
+    Idempotent, and cheap when there is nothing to do. Returns how many runs were settled.
+    """
+    settled = 0
+    if Run.objects.here().running().exists():
+        try:
+            state = _state()
+        except NotAGitCheckoutError:
+            return 0
+        settled = _settle_runs(state, runner_is_dead=False)
+        lock = Lock.try_acquire(state.lock)
+        if lock is not None:
+            with lock:
+                settled += _settle_runs(state, runner_is_dead=True)
+    start_next()
+    return settled
+
+
+def steps_now(run: Run) -> list[StepRun]:
+    """The steps of a run as they stand this moment: from its journal while it is not settled."""
+    if run.status == Status.RUNNING:
+        return run.steps_of(progress_now(run))
+    return list(run.steps.all())
+
+
+def progress_now(run: Run) -> Progress:
+    """What the journal of a run says this moment."""
+    return replay(_state().journal(str(run.pk)))
+
+
+def _state() -> StateDirectory:
+    state = StateDirectory.of(AdminManagementSettings.load().checkout)
+    state.create()
+    return state
+
+
+def _settle_runs(state: StateDirectory, *, runner_is_dead: bool) -> int:
+    """Write down the runs that have ended.
+
+    ``runner_is_dead`` may be true only while the lock is held: a journal without an end says
+    nothing about a runner that could still be writing to it.
+    """
+    settled = 0
+    for run in Run.objects.here().running():
+        progress = replay(state.journal(str(run.pk)))
+        if not progress.status.is_final:
+            if not runner_is_dead:
+                continue
+            progress.interrupt(DIED)
+        settled += _record(run, progress)
+    return settled
+
+
+def _record(run: Run, progress: Progress) -> bool:
+    recorded = run.record(progress)
+    if recorded:
+        log = logger.info if run.status == Status.SUCCEEDED else logger.error
+        log("Update %s: %s", run.status, run.message, extra=_extra(run))
+    return recorded
+
+
+def _fail_waiting_runs(message: str) -> None:
+    for run in Run.objects.here().queued():
+        if run.claim():
+            _record(run, Progress(status=Status.FAILED, message=message))
+
+
+def _launch(run: Run, state: StateDirectory, lock: Lock) -> bool:
+    """Hand the lock over to a new runner. False, and the run failed, if it cannot be started."""
+    try:
+        folder = state.run(str(run.pk))
+        folder.mkdir(mode=0o700)
+        plan = _plan(run, state, folder)
+        plan.write(folder / "plan.json")
+        _spawn(folder / "plan.json", state, lock)
+    except (OSError, subprocess.SubprocessError) as error:
+        message = f"The runner could not be started: {error}"
+        _record(run, Progress(status=Status.FAILED, message=message))
+        return False
+    return True
+
+
+def _plan(run: Run, state: StateDirectory, folder: Path) -> Plan:
+    conf = AdminManagementSettings.load()
+    # The run keeps a copy of its own: the installed one may be replaced before it is needed.
+    script = folder / "restart_server.sh"
+    shutil.copy(Path(__file__).with_name("restart_server.sh"), script)
+    script.chmod(0o700)
+    tools = Tools(
+        git=find_tool("git") or "git",
+        uv=find_tool(conf.uv) or conf.uv,
+        pm2=find_tool(conf.pm2) or conf.pm2,
+        restart_script=str(script),
+    )
+    return Plan(
+        run=str(run.pk),
+        force=run.force,
+        checkout=str(conf.checkout),
+        state_directory=str(state.path),
+        remote=conf.remote,
+        branch=conf.branch,
+        environment=str(conf.checkout / conf.environment),
+        base_python=getattr(sys, "_base_executable", sys.executable),
+        git=tools.git,
+        uv=tools.uv,
+        pm2=tools.pm2,
+        pm2_process=conf.pm2_process,
+        steps=ordered_steps(conf, tools),
+        settle=Step(
+            name="settle",
+            argv=(PYTHON, "manage.py", "settle_runs"),
+            timeout=SETTLE_TIMEOUT,
+            site_environment=True,
+        ),
+    )
+
+
+def _spawn(plan: Path, state: StateDirectory, lock: Lock) -> None:
+    """Start the runner and wait for its first process, which ends as soon as it has forked.
+
+    From then on the runner has no parent that PM2 could find (PM2 7 kills by parent pid).
+    """
+    argv = (sys.executable, "-P", "-m", runner_package, str(plan), str(lock.descriptor))
+    with (state.path / "runner.log").open("ab") as log:
+        subprocess.run(
+            argv,
+            cwd=state.path,
+            input=json.dumps(secret_values()).encode(),
+            stdout=log,
+            stderr=log,
+            pass_fds=(lock.descriptor,),
+            timeout=SPAWN_TIMEOUT,
+            check=True,
+        )
+
+
+def _extra(run: Run) -> dict[str, str]:
+    return {"run": str(run.pk)}

@@ -1,0 +1,342 @@
+"""What is remembered: runs, their steps, and the audit events. Every write is a method here."""
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any, ClassVar, NoReturn, Self
+
+from django.conf import settings
+from django.db import IntegrityError, models, transaction
+from django.db.models import Q
+from django.urls import reverse
+from django.utils import timezone
+
+from .audit import Kind, canonical_text
+from .conf import node
+from .exceptions import AppendOnlyError
+from .runner.journal import Progress, StepProgress
+from .runner.status import Status, StepStatus
+
+
+class Trigger(models.TextChoices):
+    """What asked for a run."""
+
+    WEBHOOK = "webhook"
+    DASHBOARD = "dashboard"
+    API = "api"
+    COMMAND = "command"
+    POLL = "poll"
+    ROLLBACK = "rollback"
+    RECOVERY = "recovery"
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    """Runs, by the questions the queue asks."""
+
+    def here(self) -> Self:
+        """Runs of this machine."""
+        return self.filter(node=node())
+
+    def queued(self) -> Self:
+        return self.filter(status=Status.QUEUED)
+
+    def running(self) -> Self:
+        return self.filter(status=Status.RUNNING)
+
+    def finished(self) -> Self:
+        return self.exclude(status__in=[Status.QUEUED, Status.RUNNING])
+
+    def join_or_create(self, *, force: bool, **facts: Any) -> tuple["Run", bool]:
+        """The run that waits on this machine, or a new one that does; and whether it is new.
+
+        Joining is sound because a run looks at the remote only after it was claimed: whatever
+        was pushed before the question is in it.
+        """
+        while True:
+            waiting = self.here().queued().first()
+            if waiting is None:
+                try:
+                    with transaction.atomic():
+                        return self.create(node=node(), force=force, **facts), True
+                except IntegrityError:
+                    continue
+            if not force or waiting.make_forced():
+                return waiting, False
+
+
+class Run(models.Model):
+    """One execution of the steps; the audit row.
+
+    The database allows one running and one waiting run per node, so nobody has to count.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    node = models.CharField(max_length=100)
+    status = models.CharField(
+        max_length=20, choices=[(each, each) for each in Status], default=Status.QUEUED
+    )
+    trigger = models.CharField(max_length=20, choices=Trigger)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    actor_name = models.CharField(max_length=200, blank=True)
+    reason = models.CharField(max_length=500, blank=True)
+    address = models.GenericIPAddressField(null=True, blank=True)
+    force = models.BooleanField(default=False)
+    requested_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    from_revision = models.CharField(max_length=64, blank=True)
+    to_revision = models.CharField(max_length=64, blank=True)
+    failed_step = models.CharField(max_length=100, blank=True)
+    message = models.TextField(blank=True)
+    hint = models.TextField(blank=True)
+
+    objects: ClassVar[RunQuerySet] = RunQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("-requested_at", "-id")
+        indexes = (models.Index(fields=["-requested_at", "-id"]),)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["node"], condition=Q(status=Status.RUNNING), name="one_running_run_per_node"
+            ),
+            models.UniqueConstraint(
+                fields=["node"], condition=Q(status=Status.QUEUED), name="one_waiting_run_per_node"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.short_id} {self.status}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("admin_management:run", args=[self.pk])
+
+    @property
+    def short_id(self) -> str:
+        return str(self.pk)[:8]
+
+    @property
+    def is_finished(self) -> bool:
+        return Status(self.status).is_final
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from start to end; to now while it runs; None before it started."""
+        if self.started_at is None:
+            return None
+        return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
+
+    def make_forced(self) -> bool:
+        """Let this waiting run execute every step. False if it waits no longer."""
+        changed = Run.objects.filter(pk=self.pk).queued().update(force=True)
+        self.force = bool(changed)
+        return self.force
+
+    def claim(self) -> bool:
+        """Take this waiting run. False if somebody else did, or if one still runs."""
+        started_at = timezone.now()
+        try:
+            with transaction.atomic():
+                claimed = (
+                    Run.objects.filter(pk=self.pk)
+                    .queued()
+                    .update(status=Status.RUNNING, started_at=started_at)
+                )
+        except IntegrityError:
+            return False
+        if claimed:
+            self.status, self.started_at = Status.RUNNING, started_at
+        return bool(claimed)
+
+    def record(self, progress: Progress) -> bool:
+        """Write down how this run ended. False, and no change, if that was already done."""
+        with transaction.atomic():
+            # The first writer wins: a second one finds no running row and changes nothing.
+            finished_at = progress.finished_at or timezone.now()
+            facts = {
+                "status": progress.status,
+                "started_at": progress.started_at or self.started_at,
+                "finished_at": finished_at,
+                "from_revision": progress.from_revision,
+                "to_revision": progress.to_revision,
+                "failed_step": progress.failed_step,
+                "message": progress.message,
+                "hint": progress.hint,
+            }
+            if not Run.objects.filter(pk=self.pk).running().update(**facts):
+                return False
+            for name, value in facts.items():
+                setattr(self, name, value)
+            steps = self.steps_of(progress)
+            StepRun.objects.bulk_create(steps)
+            AuditEvent.objects.record_run(self, steps)
+        return True
+
+    def steps_of(self, progress: Progress) -> list["StepRun"]:
+        """The steps of a journal as rows that are not saved."""
+        return [
+            StepRun.from_progress(self, position, step)
+            for position, step in enumerate(progress.steps)
+        ]
+
+
+class StepRun(models.Model):
+    """The record of one step in one run. ``exit_code`` is null when a signal ended it."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
+    position = models.PositiveSmallIntegerField()
+    name = models.CharField(max_length=100)
+    argv = models.JSONField(default=list)
+    status = models.CharField(max_length=20, choices=[(each, each) for each in StepStatus])
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    exit_code = models.IntegerField(null=True)
+    signal = models.PositiveSmallIntegerField(null=True)
+    timed_out = models.BooleanField(default=False)
+    message = models.TextField(blank=True)
+    hint = models.TextField(blank=True)
+    output = models.TextField(blank=True)
+    output_bytes = models.BigIntegerField(default=0)
+    output_sha256 = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        ordering = ("position",)
+        constraints = (
+            models.UniqueConstraint(fields=["run", "position"], name="one_row_per_step_of_a_run"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.status}"
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds it took; to now while it runs."""
+        if self.started_at is None:
+            return None
+        return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
+
+    @classmethod
+    def from_progress(cls, run: Run, position: int, step: StepProgress) -> "StepRun":
+        return cls(
+            run=run,
+            position=position,
+            name=step.name,
+            argv=step.argv,
+            status=step.status,
+            started_at=step.started_at,
+            finished_at=step.finished_at,
+            exit_code=step.exit_code,
+            signal=step.signal,
+            timed_out=step.timed_out,
+            message=step.message,
+            hint=step.hint,
+            output=step.output,
+            output_bytes=step.output_bytes,
+            output_sha256=step.output_sha256,
+        )
+
+
+class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
+    """Events can be added and read; everything else is refused."""
+
+    def append(
+        self,
+        kind: Kind,
+        *,
+        actor: str = "",
+        run: Run | None = None,
+        at: datetime | None = None,
+        **facts: object,
+    ) -> "AuditEvent":
+        """Add an event at the end. Waits for the other writers: ``seq`` has no gaps."""
+        with transaction.atomic():
+            head, _ = AuditHead.objects.select_for_update().get_or_create(pk=AuditHead.ONLY)
+            head.seq += 1
+            head.save(update_fields=["seq"])
+            at = (at or timezone.now()).astimezone(UTC)
+            facts = facts | {"run": str(run.pk)} if run else facts
+            event = AuditEvent(
+                seq=head.seq,
+                at=at,
+                kind=kind,
+                run_id=run.pk if run else None,
+                text=canonical_text(seq=head.seq, at=at, kind=kind, actor=actor, facts=facts),
+            )
+            event.save(force_insert=True)
+        return event
+
+    def record_run(self, run: Run, steps: list[StepRun]) -> None:
+        """The events of a run that has ended. Call it once, in the run's own transaction."""
+        actor = run.actor_name
+        self.append(Kind.STARTED, actor=actor, run=run, at=run.started_at)
+        for step in steps:
+            self.append(
+                Kind.STEP_FINISHED,
+                actor=actor,
+                run=run,
+                at=step.finished_at,
+                step=step.name,
+                status=step.status,
+                exit_code=step.exit_code,
+                output_sha256=step.output_sha256,
+            )
+        self.append(
+            Kind.FINISHED,
+            actor=actor,
+            run=run,
+            at=run.finished_at,
+            status=run.status,
+            from_revision=run.from_revision,
+            to_revision=run.to_revision,
+            failed_step=run.failed_step,
+            message=run.message,
+        )
+
+    def update(self, **kwargs: object) -> NoReturn:
+        raise AppendOnlyError
+
+    def delete(self) -> NoReturn:
+        raise AppendOnlyError
+
+    def bulk_update(self, *args: object, **kwargs: object) -> NoReturn:
+        raise AppendOnlyError
+
+
+class AuditEvent(models.Model):
+    """One thing that happened. Never changed, never deleted; outlives the run it tells of.
+
+    ``text`` is the event itself, in canonical JSON; the other columns only help to find it.
+    """
+
+    seq = models.PositiveBigIntegerField(primary_key=True)
+    at = models.DateTimeField(db_index=True)
+    kind = models.CharField(max_length=30, choices=[(each, each) for each in Kind])
+    run_id = models.UUIDField(null=True, db_index=True)
+    text = models.TextField()
+
+    objects: ClassVar[AuditEventQuerySet] = AuditEventQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("seq",)
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.kind}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not kwargs.get("force_insert"):
+            raise AppendOnlyError
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: object, **kwargs: object) -> NoReturn:
+        raise AppendOnlyError
+
+
+class AuditHead(models.Model):
+    """The last ``seq`` given out: one row, locked by whoever appends."""
+
+    ONLY = 1
+
+    seq = models.PositiveBigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return str(self.seq)

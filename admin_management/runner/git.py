@@ -1,0 +1,103 @@
+"""Git, asked safely: fixed argument lists, no hooks, no prompts, full SHAs."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+QUERY_TIMEOUT = 10.0
+"""Seconds that a look at the local repository may take."""
+
+_HARDENING = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "submodule.recurse=false",
+    "transfer.bundleURI=false",
+    "gc.autoDetach=false",
+    "maintenance.autoDetach=false",
+    "advice.detachedHead=false",
+    # Give up on a remote that sends less than 1,000 bytes/s for 20 s.
+    "http.lowSpeedLimit=1000",
+    "http.lowSpeedTime=20",
+)
+
+
+class GitError(Exception):
+    """Git refused; the message is what it said."""
+
+
+def hardened(git: str, *arguments: str) -> tuple[str, ...]:
+    """The argv of a git command that runs no hook, monitor or background process of its own."""
+    options = (option for each in _HARDENING for option in ("-c", each))
+    return (git, *options, *arguments)
+
+
+def environment(inherited: Mapping[str, str], *, remote_is_a_path: bool = False) -> dict[str, str]:
+    """Variables that keep git from asking a person or using an unexpected transport."""
+    protocols = "https:ssh:file" if remote_is_a_path else "https:ssh"
+    return dict(inherited) | {
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ASKPASS": "/bin/false",
+        "SSH_ASKPASS": "/bin/false",
+        "GIT_ALLOW_PROTOCOL": protocols,
+        "GIT_SSH_COMMAND": inherited.get("GIT_SSH_COMMAND")
+        or "ssh -oBatchMode=yes -oConnectTimeout=10",
+        "GIT_OPTIONAL_LOCKS": "0",
+    }
+
+
+class Repository:
+    """Looks at one work tree. Changes nothing: what changes it is a step."""
+
+    def __init__(self, checkout: Path, git: str, environ: Mapping[str, str] = os.environ) -> None:
+        self._checkout = checkout
+        self._git = git
+        self._environ = environment(environ)
+
+    def ask(self, *arguments: str, timeout: float = QUERY_TIMEOUT) -> str:
+        """What git printed, without the last newline. Raises GitError."""
+        try:
+            done = subprocess.run(
+                hardened(self._git, *arguments),
+                cwd=self._checkout,
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise GitError(f"git {arguments[0]} did not answer in {timeout:g} s") from error
+        except OSError as error:
+            raise GitError(f"{self._git} cannot be started: {error.strerror}") from error
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip()
+            raise GitError(said or f"git {arguments[0]} failed with exit code {done.returncode}")
+        return done.stdout.decode(errors="replace").rstrip("\n")
+
+    def revision(self, name: str = "HEAD") -> str:
+        """The full SHA of a commit. Raises GitError when there is no such commit."""
+        return self.ask("rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}")
+
+    def branch(self) -> str:
+        """The checked-out branch; empty when HEAD is detached."""
+        try:
+            return self.ask("symbolic-ref", "--quiet", "--short", "HEAD")
+        except GitError:
+            return ""
+
+    def changed_files(self) -> list[str]:
+        """Tracked files that differ from the last commit. Untracked files do not count."""
+        listing = self.ask("diff", "--name-only", "--no-ext-diff", "-z", "HEAD", "--")
+        return [name for name in listing.split("\0") if name]
+
+    def remote_url(self, remote: str) -> str:
+        """Where a remote is, as configured; empty when there is no such remote."""
+        try:
+            return self.ask("config", "--get", f"remote.{remote}.url")
+        except GitError:
+            return ""
+
+    def remote_is_a_path(self, remote: str) -> bool:
+        url = self.remote_url(remote)
+        return url.startswith(("/", ".", "file://"))

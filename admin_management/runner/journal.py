@@ -1,0 +1,173 @@
+"""The journal: the append-only file a run writes while it happens, and its reading.
+
+One JSON object per line, each with ``at`` (UTC, ISO 8601) and ``event``. While a run lives its
+journal is the only truth; the database learns it afterwards. Everything that says what was done
+is fsynced; step output is only written, so that a talkative step does not wait for the disk.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .status import Status, StepStatus
+
+JOURNAL_VERSION = 1
+
+
+class Journal:
+    """Appends events to one run's file. Times are those of writing."""
+
+    def __init__(self, path: Path) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._descriptor = os.open(path, flags, 0o600)
+
+    def event(self, name: str, **facts: object) -> None:
+        self._write(name, facts)
+        os.fsync(self._descriptor)
+
+    def output(self, step: int, text: str) -> None:
+        self._write("output", {"step": step, "text": text})
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def _write(self, name: str, facts: dict[str, object]) -> None:
+        entry = {"at": datetime.now(UTC).isoformat(), "event": name, **facts}
+        line = memoryview(json.dumps(entry).encode("ascii") + b"\n")
+        while line:
+            line = line[os.write(self._descriptor, line) :]
+
+
+@dataclass(slots=True)
+class StepProgress:
+    """What the journal says of one step so far. ``exit_code`` is None when a signal ended it."""
+
+    name: str
+    argv: list[str] = field(default_factory=list)
+    status: StepStatus = StepStatus.RUNNING
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    timed_out: bool = False
+    message: str = ""
+    hint: str = ""
+    lines: list[str] = field(default_factory=list)
+    output_bytes: int = 0
+    output_sha256: str = ""
+    process: int | None = None
+    process_start: int | None = None
+
+    @property
+    def output(self) -> str:
+        return "".join(self.lines)
+
+
+@dataclass(slots=True)
+class Progress:
+    """What the journal says of one run so far."""
+
+    status: Status = Status.RUNNING
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    from_revision: str = ""
+    to_revision: str = ""
+    failed_step: str = ""
+    message: str = ""
+    hint: str = ""
+    steps: list[StepProgress] = field(default_factory=list)
+
+    def interrupt(self, message: str) -> None:
+        """Complete the story of a runner that died: nobody else will."""
+        self.status = Status.INTERRUPTED
+        self.message = message
+        for step in self.steps:
+            if step.status is StepStatus.RUNNING:
+                step.status = StepStatus.INTERRUPTED
+                self.failed_step = step.name
+
+
+def replay(path: Path) -> Progress:
+    """Read a journal from its beginning. An absent file reads as a run that did nothing yet.
+
+    A line cut off by a crash is the last one and is passed over; so is an event that a newer
+    version wrote and this one does not know.
+    """
+    progress = Progress()
+    for entry in _entries(path):
+        apply = _APPLY.get(entry["event"])
+        if apply is not None:
+            apply(progress, entry)
+    return progress
+
+
+def _entries(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            return
+
+
+def _time(entry: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(entry["at"])
+
+
+def _started(progress: Progress, entry: dict[str, Any]) -> None:
+    progress.started_at = _time(entry)
+
+
+def _revisions(progress: Progress, entry: dict[str, Any]) -> None:
+    progress.from_revision = entry["from_revision"]
+    progress.to_revision = entry["to_revision"]
+
+
+def _step_started(progress: Progress, entry: dict[str, Any]) -> None:
+    progress.steps.append(
+        StepProgress(name=entry["name"], argv=entry["argv"], started_at=_time(entry))
+    )
+
+
+def _child(progress: Progress, entry: dict[str, Any]) -> None:
+    step = progress.steps[entry["step"]]
+    step.process, step.process_start = entry["process"], entry["process_start"]
+
+
+def _output(progress: Progress, entry: dict[str, Any]) -> None:
+    progress.steps[entry["step"]].lines.append(entry["text"])
+
+
+def _step_finished(progress: Progress, entry: dict[str, Any]) -> None:
+    step = progress.steps[entry["step"]]
+    step.finished_at = _time(entry)
+    step.status = StepStatus(entry["status"])
+    for name in ("exit_code", "signal", "timed_out", "message", "hint"):
+        setattr(step, name, entry.get(name, getattr(step, name)))
+    step.output_bytes = entry.get("output_bytes", 0)
+    step.output_sha256 = entry.get("output_sha256", "")
+
+
+def _finished(progress: Progress, entry: dict[str, Any]) -> None:
+    progress.finished_at = _time(entry)
+    progress.status = Status(entry["status"])
+    for name in ("failed_step", "message", "hint"):
+        setattr(progress, name, entry.get(name, ""))
+
+
+_APPLY = {
+    "started": _started,
+    "revisions": _revisions,
+    "step_started": _step_started,
+    "child": _child,
+    "output": _output,
+    "step_finished": _step_finished,
+    "finished": _finished,
+}

@@ -1,0 +1,87 @@
+"""Where a run keeps its files: a private folder inside the checkout's git directory.
+
+There it never makes the tree dirty, is never committed and never served. Folders are 0700,
+files 0600.
+
+    <git directory>/admin-management/
+        lock                    held by the runner that is alive
+        live.json               the revision that was last proved live
+        environments/<key>/     virtual environments, built aside, never edited
+        runs/<run id>/          plan.json, journal.jsonl, restart_server.sh
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class NotAGitCheckoutError(Exception):
+    """The folder is not inside a git work tree."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"{folder} is not inside a git work tree. Clone the site with git there, or set "
+            'ADMIN_MANAGEMENT["CHECKOUT"] to the folder that has manage.py.'
+        )
+
+
+def git_directory(folder: Path) -> Path:
+    """The git directory of the work tree that ``folder`` is in, without starting git.
+
+    Follows the ``gitdir:`` file of a linked work tree (gitrepository-layout(5)). Raises
+    NotAGitCheckoutError.
+    """
+    for parent in (folder, *folder.parents):
+        entry = parent / ".git"
+        if entry.is_dir():
+            return entry
+        if entry.is_file():
+            target = entry.read_text(encoding="utf-8").partition("gitdir:")[2].strip()
+            return (parent / target).resolve()
+    raise NotAGitCheckoutError(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class StateDirectory:
+    """The paths inside one checkout's state folder."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, checkout: Path) -> "StateDirectory":
+        return cls(git_directory(checkout) / "admin-management")
+
+    def create(self) -> None:
+        for folder in (self.path, self.path / "runs", self.environments):
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "lock"
+
+    @property
+    def environments(self) -> Path:
+        return self.path / "environments"
+
+    def run(self, run_id: str) -> Path:
+        return self.path / "runs" / run_id
+
+    def journal(self, run_id: str) -> Path:
+        return self.run(run_id) / "journal.jsonl"
+
+    def live_revision(self) -> str | None:
+        """The full SHA that the last successful run left live; None before the first one."""
+        try:
+            fields = json.loads((self.path / "live.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        return str(fields["revision"])
+
+    def set_live_revision(self, revision: str) -> None:
+        replacement = self.path / "live.json.new"
+        with replacement.open("w", encoding="utf-8") as file:
+            json.dump({"revision": revision}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        replacement.replace(self.path / "live.json")

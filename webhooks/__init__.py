@@ -1,0 +1,1 @@
+"""Hears from GitHub, believes nothing unsigned, and asks for a run."""

@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, ClassVar, NoReturn, Self
 
 from django.conf import settings
@@ -15,6 +16,11 @@ from .conf import node
 from .exceptions import AppendOnlyError
 from .runner.journal import Progress, StepProgress
 from .runner.status import Status, StepStatus
+
+
+def _choices(words: type[StrEnum]) -> list[tuple[str, str]]:
+    """As plain strings: a migration must not import code that may have changed since."""
+    return [(each.value, each.value.replace("_", " ")) for each in words]
 
 
 class Trigger(models.TextChoices):
@@ -71,9 +77,7 @@ class Run(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     node = models.CharField(max_length=100)
-    status = models.CharField(
-        max_length=20, choices=[(each, each) for each in Status], default=Status.QUEUED
-    )
+    status = models.CharField(max_length=20, choices=_choices(Status), default=Status.QUEUED.value)
     trigger = models.CharField(max_length=20, choices=Trigger)
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
@@ -98,10 +102,14 @@ class Run(models.Model):
         indexes = (models.Index(fields=["-requested_at", "-id"]),)
         constraints = (
             models.UniqueConstraint(
-                fields=["node"], condition=Q(status=Status.RUNNING), name="one_running_run_per_node"
+                fields=["node"],
+                condition=Q(status=Status.RUNNING.value),
+                name="one_running_run_per_node",
             ),
             models.UniqueConstraint(
-                fields=["node"], condition=Q(status=Status.QUEUED), name="one_waiting_run_per_node"
+                fields=["node"],
+                condition=Q(status=Status.QUEUED.value),
+                name="one_waiting_run_per_node",
             ),
         )
 
@@ -187,7 +195,7 @@ class StepRun(models.Model):
     position = models.PositiveSmallIntegerField()
     name = models.CharField(max_length=100)
     argv = models.JSONField(default=list)
-    status = models.CharField(max_length=20, choices=[(each, each) for each in StepStatus])
+    status = models.CharField(max_length=20, choices=_choices(StepStatus))
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     exit_code = models.IntegerField(null=True)
@@ -310,7 +318,7 @@ class AuditEvent(models.Model):
 
     seq = models.PositiveBigIntegerField(primary_key=True)
     at = models.DateTimeField(db_index=True)
-    kind = models.CharField(max_length=30, choices=[(each, each) for each in Kind])
+    kind = models.CharField(max_length=30)
     run_id = models.UUIDField(null=True, db_index=True)
     text = models.TextField()
 

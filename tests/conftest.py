@@ -1,0 +1,69 @@
+"""What many tests need: a real git origin with a clone of it, and the cast of people."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+IDENTITY = ("-c", "user.name=Tester", "-c", "user.email=tester@example.com")
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A clone (``path``) of a bare repository (``origin``), both real, with one commit."""
+
+    path: Path
+    origin: Path
+    author: Path
+
+    def git(self, *arguments: str, cwd: Path | None = None) -> str:
+        done = subprocess.run(
+            ["git", *IDENTITY, *arguments],
+            cwd=cwd or self.path,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip()
+
+    def commit(self, files: dict[str, str], message: str = "Change the site") -> str:
+        """Commit to the author's clone and push to origin; the checkout does not know yet."""
+        for name, text in files.items():
+            target = self.author / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+        self.git("add", "--all", cwd=self.author)
+        self.git("commit", "--quiet", "--message", message, cwd=self.author)
+        self.git("push", "--quiet", "--force", "origin", "master", cwd=self.author)
+        return self.revision(self.author)
+
+    def revision(self, where: Path | None = None) -> str:
+        return self.git("rev-parse", "HEAD", cwd=where)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, settings: Any) -> Checkout:
+    """A checkout one commit old that ``ADMIN_MANAGEMENT`` points to."""
+    made = Checkout(tmp_path / "site", tmp_path / "origin.git", tmp_path / "author")
+    made.git("init", "--quiet", "--bare", "-b", "master", str(made.origin), cwd=tmp_path)
+    made.git("clone", "--quiet", str(made.origin), str(made.author), cwd=tmp_path)
+    made.git("checkout", "--quiet", "-B", "master", cwd=made.author)
+    made.commit({"version.txt": "1\n"}, "The first version")
+    made.git("clone", "--quiet", str(made.origin), str(made.path), cwd=tmp_path)
+    settings.ADMIN_MANAGEMENT = {"CHECKOUT": made.path}
+    return made
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    """Alice is staff."""
+    return User.objects.create_user("alice", "alice@example.com", "secret-of-alice", is_staff=True)
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    """Bob has an account, and no more than that."""
+    return User.objects.create_user("bob", "bob@example.com", "secret-of-bob")

@@ -96,7 +96,11 @@ def find_tool(name: str) -> str | None:
 
 def secret_values() -> list[str]:
     """The values of all settings whose names look secret, for the runner to hide in output."""
-    return sorted(set(_secrets_in({name: getattr(settings, name) for name in dir(settings)})))
+    return sorted(
+        set(
+            _secrets_in({name: getattr(settings, name) for name in dir(settings) if name.isupper()})
+        )
+    )
 
 
 def _secrets_in(value: object, *, secret: bool = False) -> Iterator[str]:

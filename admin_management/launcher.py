@@ -20,15 +20,13 @@ from .models import AuditEvent, Run, StepRun, Trigger
 from .runner import __name__ as runner_package
 from .runner.journal import Progress, replay
 from .runner.lock import Lock
-from .runner.plan import PYTHON, Plan, Step
+from .runner.plan import PYTHON, Plan
+from .runner.process import end_orphan
 from .runner.state import NotAGitCheckoutError, StateDirectory
-from .runner.status import Status
+from .runner.status import Status, StepStatus
 from .steps import Tools, ordered_steps
 
 logger = logging.getLogger("admin_management")
-
-SETTLE_TIMEOUT = 120.0
-"""Seconds that the runner's last act, writing its journal into the database, may take."""
 
 SPAWN_TIMEOUT = 10.0
 """Seconds until the runner must have detached itself; it does so before it imports anything."""
@@ -129,6 +127,12 @@ def progress_now(run: Run) -> Progress:
     return replay(_state().journal(str(run.pk)))
 
 
+def files_of(run: Run) -> tuple[Path, Path]:
+    """Where a run's journal is, or will be, and the lock that its runner holds meanwhile."""
+    state = _state()
+    return state.journal(str(run.pk)), state.lock
+
+
 def _state() -> StateDirectory:
     state = StateDirectory.of(AdminManagementSettings.load().checkout)
     state.create()
@@ -147,9 +151,16 @@ def _settle_runs(state: StateDirectory, *, runner_is_dead: bool) -> int:
         if not progress.status.is_final:
             if not runner_is_dead:
                 continue
+            _end_orphans(progress)
             progress.interrupt(DIED)
         settled += _record(run, progress)
     return settled
+
+
+def _end_orphans(progress: Progress) -> None:
+    for step in progress.steps:
+        if step.status is StepStatus.RUNNING and step.process is not None:
+            end_orphan(step.process, step.process_start)
 
 
 def _record(run: Run, progress: Progress) -> bool:
@@ -207,12 +218,8 @@ def _plan(run: Run, state: StateDirectory, folder: Path) -> Plan:
         pm2=tools.pm2,
         pm2_process=conf.pm2_process,
         steps=ordered_steps(conf, tools),
-        settle=Step(
-            name="settle",
-            argv=(PYTHON, "manage.py", "settle_runs"),
-            timeout=SETTLE_TIMEOUT,
-            site_environment=True,
-        ),
+        prove_environment=(PYTHON, "manage.py", "check"),
+        settle=(PYTHON, "manage.py", "settle_runs"),
     )
 
 
@@ -230,6 +237,7 @@ def _spawn(plan: Path, state: StateDirectory, lock: Lock) -> None:
             stdout=log,
             stderr=log,
             pass_fds=(lock.descriptor,),
+            start_new_session=True,
             timeout=SPAWN_TIMEOUT,
             check=True,
         )

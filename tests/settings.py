@@ -45,14 +45,17 @@ TEMPLATES = [
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": ":memory:",
-        "OPTIONS": {"transaction_mode": "IMMEDIATE"},
+        "NAME": os.environ.get("TEST_SQLITE_FILE", ":memory:"),
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+        },
     },
 }
 if "TEST_POSTGRESQL_SOCKET" in os.environ:
     DATABASES["default"] = {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": "postgres",
+        "NAME": os.environ.get("TEST_POSTGRESQL_NAME", "postgres"),
         "USER": "postgres",
         "HOST": os.environ["TEST_POSTGRESQL_SOCKET"],
     }

@@ -33,7 +33,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One run, described. All paths are absolute."""
+    """One run, described. All paths are absolute.
+
+    ``prove_environment`` is executed with a newly built environment before it goes live, and
+    ``settle`` after the run has ended, with whatever is live then.
+    """
 
     run: str
     force: bool
@@ -48,10 +52,12 @@ class Plan:
     pm2: str
     pm2_process: str
     steps: tuple[Step, ...]
-    settle: Step
+    prove_environment: tuple[str, ...]
+    settle: tuple[str, ...]
     version: int = PLAN_VERSION
 
     def write(self, path: Path) -> None:
+        path.touch(mode=0o600)
         path.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
 
     @classmethod
@@ -60,9 +66,9 @@ class Plan:
         fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if fields.get("version") != PLAN_VERSION:
             raise ValueError(f"{path} is a plan of version {fields.get('version')!r}")
-        steps = tuple(_step(each) for each in fields.pop("steps"))
-        return cls(**fields | {"steps": steps, "settle": _step(fields.pop("settle"))})
-
-
-def _step(fields: dict[str, Any]) -> Step:
-    return Step(**fields | {"argv": tuple(fields["argv"])})
+        for name in ("prove_environment", "settle"):
+            fields[name] = tuple(fields[name])
+        fields["steps"] = tuple(
+            Step(**step | {"argv": tuple(step["argv"])}) for step in fields["steps"]
+        )
+        return cls(**fields)

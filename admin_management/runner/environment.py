@@ -1,0 +1,93 @@
+"""Virtual environments: built aside, proved, switched to by one rename, never edited in place.
+
+Killed inside ``uv sync``, 52 of 53 environments could not import Django, and uv called most of
+them fine afterwards. So the live one is a symbolic link, and a new one replaces it whole.
+"""
+
+import ctypes
+import errno
+import hashlib
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+PROVED = "admin-management-proved"
+"""A file in each environment that was finished and imported from."""
+
+SPARE = 2
+"""Environments kept beside the live one: what still serves, and what to go back to."""
+
+_INPUTS = ("pyproject.toml", "uv.lock", ".python-version")
+
+
+@dataclass(frozen=True, slots=True)
+class Environments:
+    """The environments of one checkout: ``folder`` holds them, ``link`` names the live one."""
+
+    folder: Path
+    link: Path
+
+    def key(self, tree: Path, base_python: str) -> str:
+        """Names the environment that a source tree asks for: same key, same environment."""
+        digest = hashlib.sha256(base_python.encode())
+        for name in _INPUTS:
+            content = (tree / name).read_bytes() if (tree / name).exists() else b""
+            digest.update(f"{name} {len(content)} ".encode() + content)
+        return digest.hexdigest()[:16]
+
+    def is_live(self, key: str) -> bool:
+        """Whether the live environment is one of ours, proved, and of this key."""
+        if not self.link.is_symlink():
+            return False
+        target = self.link.resolve()
+        return target.name.partition("-")[0] == key and (target / PROVED).exists()
+
+    def start_new(self, key: str, run: str) -> Path:
+        """An unused path for a new environment; the remains of an earlier try are removed."""
+        path = self.folder / f"{key}-{run[:8]}"
+        shutil.rmtree(path, ignore_errors=True)
+        return path
+
+    def switch_to(self, environment: Path) -> None:
+        """Make it the live one. There is no moment in which the live path is missing.
+
+        A plain folder at the live path is kept beside the others. Raises OSError.
+        """
+        (environment / PROVED).touch()
+        replacement = self.link.with_name(self.link.name + ".new")
+        self._clear(replacement)
+        replacement.symlink_to(os.path.relpath(environment, self.link.parent))
+        if self.link.is_symlink() or not self.link.exists():
+            replacement.replace(self.link)
+        else:
+            _exchange(replacement, self.link)
+            self._clear(replacement)
+
+    def _clear(self, leftover: Path) -> None:
+        """Free a path; a plain environment found there is kept beside the others."""
+        if leftover.is_dir() and not leftover.is_symlink():
+            leftover.rename(self.folder / f"taken-over-{time.time_ns()}")
+        else:
+            leftover.unlink(missing_ok=True)
+
+    def prune(self) -> None:
+        """Delete all but the live environment and the newest spare ones."""
+        live = self.link.resolve()
+        others = [each for each in self.folder.iterdir() if each.resolve() != live]
+        others.sort(key=lambda each: each.stat().st_mtime, reverse=True)
+        for old in others[SPARE:]:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Swap two paths in one step: renameat2(2) with RENAME_EXCHANGE, Linux only."""
+    at_fdcwd, rename_exchange = -100, 2
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        renameat2 = libc.renameat2
+    except AttributeError:
+        raise OSError(errno.ENOSYS, "cannot swap a folder and a link", str(other)) from None
+    if renameat2(at_fdcwd, os.fsencode(one), at_fdcwd, os.fsencode(other), rename_exchange):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(other))

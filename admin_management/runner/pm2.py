@@ -1,0 +1,100 @@
+"""PM2, asked carefully: any of its commands would start an empty daemon where none runs."""
+
+import json
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+QUERY_TIMEOUT = 15.0
+"""Seconds that ``pm2 jlist`` may take."""
+
+
+class Pm2Error(Exception):
+    """PM2 could not be asked; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pm2Process:
+    """The few fields of ``pm2 jlist`` that are used. The rest holds the whole environment."""
+
+    name: str
+    pid: int
+    status: str
+    restarts: int
+    started_ms: int
+    memory: int
+
+
+def home(environ: Mapping[str, str]) -> Path:
+    given = environ.get("PM2_HOME")
+    return Path(given) if given else Path(environ.get("HOME", "/root")) / ".pm2"
+
+
+def daemon_runs(pm2_home: Path) -> bool:
+    """Whether a PM2 daemon serves this home. Reads its pid file and starts nothing."""
+    return _alive(pm2_home / "pm2.pid")
+
+
+def has_process(pm2_home: Path, name: str) -> bool:
+    """Whether a process of this name runs, by the pid file that PM2 keeps of it.
+
+    A quick yes; a no only means that PM2 must be asked (``pids/<name>-<id>.pid``, PM2 7
+    lib/Common.js).
+    """
+    file_name = re.sub(r"[^a-zA-Z0-9.-]", "-", name)
+    return any(_alive(path) for path in (pm2_home / "pids").glob(f"{file_name}-*.pid"))
+
+
+def processes(pm2: str, environ: Mapping[str, str]) -> list[Pm2Process]:
+    """All processes of the running daemon. Raises Pm2Error; never starts a daemon."""
+    pm2_home = home(environ)
+    if not daemon_runs(pm2_home):
+        raise Pm2Error(f"No PM2 daemon runs for PM2_HOME={pm2_home}")
+    try:
+        done = subprocess.run(
+            (pm2, "jlist", "--no-color", "--silent"),
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=QUERY_TIMEOUT,
+            check=True,
+        )
+        return [_fields(each) for each in json.loads(_listing(done.stdout))]
+    except subprocess.TimeoutExpired as error:
+        raise Pm2Error(f"pm2 jlist did not answer in {QUERY_TIMEOUT:g} s") from error
+    except subprocess.CalledProcessError as error:
+        raise Pm2Error(f"pm2 jlist failed with exit code {error.returncode}") from error
+    except OSError as error:
+        raise Pm2Error(f"{pm2} cannot be started: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise Pm2Error("pm2 jlist printed something that is not its list of processes") from error
+
+
+def _listing(output: bytes) -> bytes:
+    """The line of JSON: PM2 may print notices of its own, ``[PM2] …``, before it."""
+    for line in output.splitlines():
+        if line.startswith((b"[{", b"[]")):
+            return line
+    raise ValueError("no list")
+
+
+def _fields(process: dict[str, dict[str, object]]) -> Pm2Process:
+    env, usage = process["pm2_env"], process.get("monit") or {}
+    return Pm2Process(
+        name=str(process["name"]),
+        pid=int(str(process.get("pid") or 0)),
+        status=str(env["status"]),
+        restarts=int(str(env.get("restart_time") or 0)),
+        started_ms=int(str(env.get("pm_uptime") or 0)),
+        memory=int(str(usage.get("memory") or 0)),
+    )
+
+
+def _alive(pid_file: Path) -> bool:
+    try:
+        pid = int(pid_file.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return False
+    return Path(f"/proc/{pid}").exists()

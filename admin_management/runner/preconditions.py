@@ -1,0 +1,85 @@
+"""What must be true before an update may begin. Each check says how to mend what it finds."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from . import pm2
+from .execution import StepFailedError
+from .git import GitError, Repository
+from .plan import Plan
+
+SHOWN_FILES = 5
+
+
+def check_all(plan: Plan, repository: Repository, environ: Mapping[str, str]) -> None:
+    """Raises StepFailedError for the first thing that is not as it must be."""
+    check_tools(plan)
+    check_work_tree(plan, repository)
+    check_branch(plan, repository)
+    check_clean(plan, repository)
+    check_pm2_process(plan, environ)
+
+
+def check_tools(plan: Plan) -> None:
+    for setting, tool in {"": plan.git, "UV": plan.uv, "PM2": plan.pm2}.items():
+        if os.access(tool, os.X_OK) and Path(tool).is_absolute():
+            continue
+        hint = f"Install {Path(tool).name}, or put its folder on the PATH of the site."
+        if setting:
+            hint += f' Or set ADMIN_MANAGEMENT["{setting}"] to its full path.'
+        raise StepFailedError(f"{tool} was not found.", hint=hint)
+
+
+def check_work_tree(plan: Plan, repository: Repository) -> None:
+    try:
+        repository.ask("rev-parse", "--show-toplevel")
+    except GitError as error:
+        hint = "Clone the site with git, and let the user that runs the site own the clone."
+        if "dubious ownership" in str(error):
+            hint = (
+                f"Give the checkout to the user that runs the site: chown -R USER {plan.checkout}"
+            )
+        message = f"{plan.checkout} is not a work tree that git accepts: {error}"
+        raise StepFailedError(message, hint=hint) from error
+
+
+def check_branch(plan: Plan, repository: Repository) -> None:
+    branch = repository.branch()
+    if branch != plan.branch:
+        found = f"the branch {branch}" if branch else "a detached HEAD"
+        raise StepFailedError(
+            f"The checkout is on {found}, not on {plan.branch}.",
+            hint=f"In {plan.checkout}: git switch {plan.branch} "
+            f'(or set ADMIN_MANAGEMENT["BRANCH"]).',
+        )
+
+
+def check_clean(plan: Plan, repository: Repository) -> None:
+    changed = repository.changed_files()
+    if changed:
+        names = ", ".join(changed[:SHOWN_FILES]) + (", …" if len(changed) > SHOWN_FILES else "")
+        raise StepFailedError(
+            f"The checkout has local changes: {names}.",
+            hint=f"In {plan.checkout}: commit and push them, or put them aside with git stash.",
+        )
+
+
+def check_pm2_process(plan: Plan, environ: Mapping[str, str]) -> None:
+    pm2_home = pm2.home(environ)
+    if not pm2.daemon_runs(pm2_home):
+        raise StepFailedError(
+            f"No PM2 daemon runs for PM2_HOME={pm2_home}.",
+            hint="Start the site with PM2 as this user, or set PM2_HOME for the site.",
+        )
+    if pm2.has_process(pm2_home, plan.pm2_process):
+        return
+    try:
+        names = sorted({process.name for process in pm2.processes(plan.pm2, environ)})
+    except pm2.Pm2Error as error:
+        raise StepFailedError(str(error), hint="Look at it with: pm2 list") from error
+    if plan.pm2_process not in names:
+        raise StepFailedError(
+            f"PM2 knows no process {plan.pm2_process!r}; it knows {', '.join(names) or 'none'}.",
+            hint='Set ADMIN_MANAGEMENT["PM2_PROCESS"] to the name that pm2 list shows.',
+        )

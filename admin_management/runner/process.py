@@ -1,0 +1,168 @@
+"""One child process and everything it started: output as it comes, a time-out, a sure end.
+
+``subprocess.run(timeout=…)`` leaves grandchildren alive, and they hold the pipe open. So each
+child leads a process group of its own, is read against a deadline and not to the end of file, and
+whatever it leaves behind in its group is ended with it.
+"""
+
+import os
+import select
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+GRACE = 5.0
+"""Seconds between SIGTERM and SIGKILL."""
+
+CHUNK = 65_536
+DRAINED_CHUNKS = 64
+"""Chunks read after the exit: a grandchild that never stops writing must not hold a run up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a child ended: ``exit_code``, or None and the ``signal`` that ended it."""
+
+    exit_code: int | None
+    signal: int | None
+    timed_out: bool
+
+    @property
+    def succeeded(self) -> bool:
+        return self.exit_code == 0 and not self.timed_out
+
+    def describe(self, timeout: float) -> str:
+        if self.timed_out:
+            return f"it was ended after its time-out of {timeout:g} s"
+        if self.signal is not None:
+            return f"it was ended by {signal.Signals(self.signal).name}"
+        return f"exit code {self.exit_code}"
+
+
+class Child:
+    """A started child. Use as a context manager: leaving it ends the whole process group."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        environ: Mapping[str, str],
+        receive: Callable[[bytes], None],
+    ) -> None:
+        """Start ``argv``, without a shell, its input closed. Raises OSError if it cannot start."""
+        self._receive = receive
+        self._process = subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            bufsize=0,
+        )
+        assert self._process.stdout is not None  # noqa: S101 - for the type checker
+        self._pipe = self._process.stdout.fileno()
+        os.set_blocking(self._pipe, False)
+        self._exit = os.pidfd_open(self._process.pid)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._pipe, selectors.EVENT_READ)
+        self._selector.register(self._exit, selectors.EVENT_READ)
+
+    @property
+    def pid(self) -> int:
+        """Also the id of its process group and session."""
+        return self._process.pid
+
+    def wait(self, timeout: float) -> Ending:
+        """Pass its output on until it exits or ``timeout`` seconds are over."""
+        exited = self._read_until_exit(timeout)
+        self.end()
+        status = self._process.returncode
+        return Ending(
+            exit_code=status if status >= 0 else None,
+            signal=-status if status < 0 else None,
+            timed_out=not exited,
+        )
+
+    def end(self) -> None:
+        """End the group: SIGTERM, time to say last words, SIGKILL. Harmless the second time."""
+        if self._process.returncode is not None:
+            return
+        self._signal(signal.SIGTERM)
+        self._read_until_exit(GRACE)
+        # Before the leader is reaped: until then nobody else can get its number.
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+
+    def __enter__(self) -> "Child":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.end()
+        self._selector.close()
+        os.close(self._exit)
+        assert self._process.stdout is not None  # noqa: S101 - for the type checker
+        self._process.stdout.close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    def _read_until_exit(self, timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        while (remaining := deadline - time.monotonic()) > 0:
+            ready = {key.fd for key, _ in self._selector.select(remaining)}
+            if self._exit in ready:
+                self._drain()
+                return True
+            if self._pipe in ready and not self._read():
+                self._selector.unregister(self._pipe)
+        return False
+
+    def _read(self) -> bool:
+        try:
+            data = os.read(self._pipe, CHUNK)
+        except BlockingIOError:
+            return False
+        self._receive(data)
+        return bool(data)
+
+    def _drain(self) -> None:
+        for _ in range(DRAINED_CHUNKS):
+            if not self._read():
+                return
+
+
+def start_time(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot; with its pid that names it for good.
+
+    Field 22 of /proc/<pid>/stat, proc(5). None if there is no such process.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(stat.rpartition(b")")[2].split()[19])
+
+
+def end_orphan(pid: int, started: int | None) -> bool:
+    """End the group that a dead runner's child leads, if that very process is still there.
+
+    SIGTERM first: git takes its locks away then.
+    """
+    if started is None or start_time(pid) != started:
+        return False
+    with suppress(ProcessLookupError):
+        exited = os.pidfd_open(pid)
+        os.killpg(pid, signal.SIGTERM)
+        select.select([exited], [], [], GRACE)
+        os.close(exited)
+        os.killpg(pid, signal.SIGKILL)
+    return True

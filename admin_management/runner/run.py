@@ -1,0 +1,50 @@
+"""A runner's life: take over the lock, perform the plan, let go, have it settled."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+
+from .journal import Journal
+from .lock import Lock
+from .pipeline import StoppedError, perform
+from .plan import PYTHON, Plan
+from .redact import Redactor, secrets_in_environment
+from .state import StateDirectory
+
+SETTLE_TIMEOUT = 120.0
+"""Seconds for the last act. If it does not get done, the next request to the site does it."""
+
+
+def main(plan_path: str, lock_descriptor: int) -> None:
+    """Perform the plan at ``plan_path`` under the lock that the launcher handed over."""
+    lock = Lock.inherited(lock_descriptor)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    plan = Plan.read(Path(plan_path))
+    secrets = [*json.load(sys.stdin), *secrets_in_environment(os.environ)]
+    journal = Journal(StateDirectory(Path(plan.state_directory)).journal(plan.run))
+    perform(plan, journal, os.environ, Redactor(secrets))
+    journal.close()
+    # Before the settling, which starts the next run if one waits.
+    lock.release()
+    _settle(plan)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    # Once is enough: the clean-up must not be interrupted by an impatient second signal.
+    signal.signal(number, signal.SIG_IGN)
+    raise StoppedError(signal.Signals(number).name)
+
+
+def _settle(plan: Plan) -> None:
+    python = str(Path(plan.environment) / "bin" / "python")
+    argv = [python if word == PYTHON else word for word in plan.settle]
+    try:
+        subprocess.run(argv, cwd=plan.checkout, timeout=SETTLE_TIMEOUT, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"{plan.run} is not settled yet: {error}", file=sys.stderr)  # noqa: T201

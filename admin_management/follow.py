@@ -12,37 +12,45 @@ from .runner.status import StepStatus
 INTERVAL = 0.2
 """Seconds between two looks at the journal."""
 
+PATIENCE = 50
+"""Looks at a free lock until a run that has not begun is given up: nobody is going to begin it."""
+
 
 def follow(
-    journal: Path, lock: Path, say: Callable[[str], object], interval: float = INTERVAL
+    journal: Path,
+    lock: Path,
+    *,
+    say: Callable[[str], object],
+    show_progress: Callable[[str], object] = lambda text: None,
+    interval: float = INTERVAL,
 ) -> Progress:
-    """Say each step as it begins and ends; return what the run came to.
+    """Say how each step ended; show what is happening meanwhile; return what the run came to.
 
-    Waits for a run that has not begun. A run whose runner died is returned as interrupted.
+    Waits for a run that is still queued. A run whose runner died is returned as interrupted.
     """
-    said = 0
+    said = idle = 0
     while True:
-        dead = journal.exists() and _is_free(lock)
+        # The lock first: a runner that lets go of it has written its end before.
+        idle = idle + 1 if _is_free(lock) else 0
         progress = replay(journal)
-        lines = _lines(progress)
-        for line in lines[said:]:
-            say(line)
-        said = len(lines)
+        ended = [step for step in progress.steps if step.status is not StepStatus.RUNNING]
+        for step in ended[said:]:
+            say(closing_line(step))
+        said = len(ended)
         if progress.status.is_final:
             return progress
-        if dead:
+        if idle and (progress.started_at or idle > PATIENCE):
             progress.interrupt("The runner died before it could finish.")
             return progress
+        show_progress(_now(progress))
         time.sleep(interval)
 
 
-def _lines(progress: Progress) -> list[str]:
-    lines = []
-    for step in progress.steps:
-        lines.append(f"… {label(step.name)}")
-        if step.status is not StepStatus.RUNNING:
-            lines.append(closing_line(step))
-    return lines
+def _now(progress: Progress) -> str:
+    if progress.started_at is None:
+        return "waiting for the run before it"
+    running = [step for step in progress.steps if step.status is StepStatus.RUNNING]
+    return f"{label(running[-1].name)} …" if running else "…"
 
 
 def _is_free(path: Path) -> bool:

@@ -55,7 +55,7 @@ DATABASES = {
 if "TEST_POSTGRESQL_SOCKET" in os.environ:
     DATABASES["default"] = {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": os.environ.get("TEST_POSTGRESQL_NAME", "postgres"),
+        "NAME": "postgres",
         "USER": "postgres",
         "HOST": os.environ["TEST_POSTGRESQL_SOCKET"],
     }

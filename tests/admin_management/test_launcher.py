@@ -354,7 +354,6 @@ def test_56_requests_from_8_processes_make_one_waiting_run(tmp_path: Path, held:
         "DJANGO_SETTINGS_MODULE": "tests.settings_of_a_checkout",
         "TEST_CHECKOUT": str(AdminManagementSettings.load().checkout),
         "TEST_SQLITE_FILE": str(tmp_path / "db.sqlite3"),
-        "TEST_POSTGRESQL_NAME": "template1",
     }
 
     def start(script: str) -> subprocess.Popen[str]:

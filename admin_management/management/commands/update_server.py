@@ -1,13 +1,14 @@
 """``manage.py update_server``."""
 
 import getpass
+import time
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from admin_management.follow import follow
 from admin_management.launcher import Requester, files_of, request_update
-from admin_management.models import Trigger
+from admin_management.models import Run, Trigger
 from admin_management.runner.status import Status
 
 
@@ -38,8 +39,23 @@ class Command(BaseCommand):
             f"Update {run.pk} requested" if is_new else f"Joined the update {run.pk} that waits"
         )
         if options["wait"]:
-            # From here on nothing is imported and no database asked: both may change under us.
-            progress = follow(*files_of(run), self.stdout.write)
-            if progress.status is not Status.SUCCEEDED:
-                raise CommandError(f"{progress.message}\n{progress.hint}".strip())
-            self.stdout.write(progress.message)
+            self._wait_for(run)
+
+    def _wait_for(self, run: Run) -> None:
+        """Until the end. Imports nothing and asks no database: both may change under us."""
+        started = time.monotonic()
+
+        def show_progress(text: str) -> None:
+            if self.stderr.isatty():
+                seconds = time.monotonic() - started
+                self.stderr.write(f"\r\x1b[K{seconds:4.0f} s  {text}", ending="")
+
+        def say(text: str) -> None:
+            if self.stderr.isatty():
+                self.stderr.write("\r\x1b[K", ending="")
+            self.stdout.write(text)
+
+        progress = follow(*files_of(run), say=say, show_progress=show_progress)
+        if progress.status is not Status.SUCCEEDED:
+            raise CommandError(f"{progress.status}: {progress.message}\n{progress.hint}".strip())
+        say(progress.message)

@@ -22,7 +22,7 @@ from .runner.journal import Progress, replay
 from .runner.lock import Lock
 from .runner.plan import PYTHON, Plan
 from .runner.process import end_orphan
-from .runner.state import NotAGitCheckoutError, StateDirectory
+from .runner.state import NotAGitCheckoutError, StateDirectory, private
 from .runner.status import Status, StepStatus
 from .steps import Tools, ordered_steps
 
@@ -229,7 +229,7 @@ def _spawn(plan: Path, state: StateDirectory, lock: Lock) -> None:
     From then on the runner has no parent that PM2 could find (PM2 7 kills by parent pid).
     """
     argv = (sys.executable, "-P", "-m", runner_package, str(plan), str(lock.descriptor))
-    with (state.path / "runner.log").open("ab") as log:
+    with open(state.log, "ab", opener=private) as log:
         subprocess.run(
             argv,
             cwd=state.path,

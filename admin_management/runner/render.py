@@ -11,12 +11,13 @@ class RenderedStep(Protocol):
     """What of a step is shown; a journal's StepProgress and the database's StepRun both fit."""
 
     name: str
-    argv: list[str]
-    status: str
     started_at: datetime | None
     finished_at: datetime | None
     message: str
     hint: str
+
+    @property
+    def status(self) -> str: ...
 
     @property
     def output(self) -> str: ...

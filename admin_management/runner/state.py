@@ -5,6 +5,7 @@ files 0600.
 
     <git directory>/admin-management/
         lock                    held by the runner that is alive
+        runner.log              what a runner could write nowhere else
         live.json               the revision that was last proved live
         environments/<key>/     virtual environments, built aside, never edited
         runs/<run id>/          plan.json, journal.jsonl, restart_server.sh
@@ -42,6 +43,11 @@ def git_directory(folder: Path) -> Path:
     raise NotAGitCheckoutError(folder)
 
 
+def private(path: str, flags: int) -> int:
+    """An opener for ``open()``: files that it makes are for their owner only."""
+    return os.open(path, flags, 0o600)
+
+
 @dataclass(frozen=True, slots=True)
 class StateDirectory:
     """The paths inside one checkout's state folder."""
@@ -59,6 +65,11 @@ class StateDirectory:
     @property
     def lock(self) -> Path:
         return self.path / "lock"
+
+    @property
+    def log(self) -> Path:
+        """What a runner says when it cannot say it anywhere else."""
+        return self.path / "runner.log"
 
     @property
     def environments(self) -> Path:
@@ -80,7 +91,7 @@ class StateDirectory:
 
     def set_live_revision(self, revision: str) -> None:
         replacement = self.path / "live.json.new"
-        with replacement.open("w", encoding="utf-8") as file:
+        with open(replacement, "w", encoding="utf-8", opener=private) as file:
             json.dump({"revision": revision}, file)
             file.flush()
             os.fsync(file.fileno())

@@ -10,6 +10,9 @@ class AdminManagementConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from .checks import check_settings
+        from . import checks
 
-        register(check_settings)
+        register(checks.check_settings)
+        register(checks.check_apps)
+        register(checks.check_database)
+        register(checks.check_urls)

@@ -23,8 +23,8 @@ class Kind(StrEnum):
 def canonical_text(*, seq: int, at: datetime, kind: Kind, actor: str, facts: object) -> str:
     """One event as canonical JSON: sorted keys, no spaces, ASCII, UTC time.
 
-    The same event always gives the same text, on every database and Python. Raises TypeError for
-    facts that JSON cannot hold.
+    The same event always gives the same text, on every database and Python. Raises TypeError or
+    ValueError for facts that JSON cannot hold.
     """
     event = {"seq": seq, "at": at.isoformat(), "kind": kind, "actor": actor, "facts": facts}
-    return json.dumps(event, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return json.dumps(event, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -1,20 +1,102 @@
-"""Every wrong setting is a system check with a stable id and a hint that says what to do."""
+"""Everything a site can get wrong is a system check with a stable id and a hint what to do."""
 
+import json
+import re
 from collections.abc import Sequence
+from typing import Any
 
-from django.apps import AppConfig
-from django.core.checks import CheckMessage, Error
+from django.apps import AppConfig, apps
+from django.conf import settings
+from django.core import checks
+from django.db import connections, router
+from django.urls import NoReverseMatch, get_script_prefix, resolve, reverse
 
 from .conf import AdminManagementSettings
 from .exceptions import SettingsError
+from .models import Run
+
+SQLITE_OPTIONS = {
+    "transaction_mode": "IMMEDIATE",
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+}
+"""What lets the writers of an SQLite database wait for each other instead of failing."""
 
 
 def check_settings(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: object
-) -> list[CheckMessage]:
+) -> list[checks.CheckMessage]:
     """E001: ``ADMIN_MANAGEMENT`` is wrong."""
     try:
         AdminManagementSettings.load()
     except SettingsError as error:
-        return [Error(str(error), hint=error.hint, id="admin_management.E001")]
+        return [checks.Error(str(error), hint=error.hint, id="admin_management.E001")]
+    return []
+
+
+def check_apps(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: object
+) -> list[checks.CheckMessage]:
+    """E002: Django's admin is not installed. I001: there are no browsable pages of the API."""
+    found: list[checks.CheckMessage] = []
+    if not apps.is_installed("django.contrib.admin"):
+        found.append(
+            checks.Error(
+                "django.contrib.admin is not installed: the dashboard is a page of it.",
+                hint='Add "django.contrib.admin" to INSTALLED_APPS and its URLs to yours.',
+                id="admin_management.E002",
+            )
+        )
+    if not apps.is_installed("rest_framework"):
+        found.append(
+            checks.Info(
+                "rest_framework is not installed: the API answers in JSON only.",
+                hint='Add "rest_framework" to INSTALLED_APPS for the browsable pages.',
+                id="admin_management.I001",
+            )
+        )
+    return found
+
+
+def check_database(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: object
+) -> list[checks.CheckMessage]:
+    """W001: requests at the same time would find the SQLite database locked."""
+    alias = router.db_for_write(Run)
+    connection: Any = connections[alias]
+    if connection.vendor != "sqlite" or connection.is_in_memory_db():
+        return []
+    options = connection.settings_dict["OPTIONS"]
+    immediate = str(options.get("transaction_mode")).upper() == "IMMEDIATE"
+    wal = re.search(r"journal_mode\W+WAL\b", options.get("init_command") or "", re.IGNORECASE)
+    if immediate and wal:
+        return []
+    return [
+        checks.Warning(
+            f"The SQLite database {alias!r} does not let writers wait for each other.",
+            hint=f'Write in DATABASES["{alias}"]: "OPTIONS": {json.dumps(SQLITE_OPTIONS)}.',
+            id="admin_management.W001",
+        )
+    ]
+
+
+def check_urls(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: object
+) -> list[checks.CheckMessage]:
+    """E003: another view answers at our addresses, usually the admin's, which takes all of them."""
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return []
+    for name in ("dashboard", "status", "update-list"):
+        try:
+            address = "/" + reverse(f"admin_management:{name}").removeprefix(get_script_prefix())
+        except NoReverseMatch:
+            return []
+        answers = resolve(address)
+        if answers.app_name != "admin_management":
+            return [
+                checks.Error(
+                    f"{address} is answered by {answers.view_name}.",
+                    hint='Put include("admin_management.urls") before admin.site.urls.',
+                    id="admin_management.E003",
+                )
+            ]
     return []

@@ -109,7 +109,7 @@ def _secrets_in(value: object, *, secret: bool = False) -> Iterator[str]:
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _secrets_in(inner, secret=secret or looks_secret(str(key)))
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, list | tuple | set | frozenset):
         for inner in value:
             yield from _secrets_in(inner, secret=secret)
 
@@ -179,22 +179,24 @@ def _extra_step(given: object) -> ExtraStep:
     if not isinstance(given, Mapping) or not {"name", "argv", "timeout"} <= set(given) <= known:
         raise _wrong("extra_steps", f"has {given!r}", example)
     argv = given["argv"]
-    if not isinstance(argv, list | tuple) or not argv or not all(isinstance(a, str) for a in argv):
+    if not isinstance(argv, list | tuple) or not argv or not all(map(_is_argument, argv)):
         raise _wrong("extra_steps", f"has the argv {argv!r}, not a list of strings", example)
-    step = ExtraStep(
+    before, after = given.get("before", ""), given.get("after", "")
+    places = list(DEFAULT_TIMEOUTS)
+    if (before == "") == (after == "") or (before or after) not in places:
+        raise _wrong(
+            "extra_steps",
+            f"does not say where {given['name']!r} belongs",
+            f'Give it either "before" or "after" with one of {", ".join(places)}.',
+        )
+    return ExtraStep(
         name=_word("extra_steps", given["name"]),
         argv=tuple(argv),
         timeout=_seconds("extra_steps", given["timeout"]),
-        before=given.get("before", ""),
-        after=given.get("after", ""),
+        before=before,
+        after=after,
     )
-    if ({step.before, step.after} - {""}).isdisjoint(DEFAULT_TIMEOUTS) or (
-        step.before and step.after
-    ):
-        places = ", ".join(DEFAULT_TIMEOUTS)
-        raise _wrong(
-            "extra_steps",
-            f"does not say where {step.name!r} belongs",
-            f'Give it either "before" or "after" with one of {places}.',
-        )
-    return step
+
+
+def _is_argument(word: object) -> bool:
+    return isinstance(word, str) and "\0" not in word

@@ -1,1 +1,34 @@
-urlpatterns: list[object] = []
+"""Include them at ``admin/``, before the admin's own: those answer everything that is left."""
+
+from importlib.util import find_spec
+
+from django.urls import path
+
+from .dashboard import dashboard, show_run
+from .views import LogViewSet, StatusViewSet, UpdateViewSet
+
+if find_spec("drf_spectacular"):
+    from . import schema  # noqa: F401 - describes the views to drf-spectacular
+
+app_name = "admin_management"
+
+urlpatterns = [
+    path("dashboard/", dashboard, name="dashboard"),
+    path("dashboard/<uuid:pk>/", show_run, name="run"),
+    path("status/", StatusViewSet.as_view({"get": "retrieve"}, name="Status"), name="status"),
+    path(
+        "update/",
+        UpdateViewSet.as_view({"get": "list", "post": "create"}, name="Updates"),
+        name="update-list",
+    ),
+    path(
+        "update/<uuid:pk>/",
+        UpdateViewSet.as_view({"get": "retrieve"}, name="Update"),
+        name="update-detail",
+    ),
+    path(
+        "update/<uuid:pk>/log/",
+        LogViewSet.as_view({"get": "retrieve"}, name="Log"),
+        name="update-log",
+    ),
+]

@@ -1,6 +1,7 @@
 """The Django app ``webhooks``, labelled so that a site's own app may be called that."""
 
 from django.apps import AppConfig
+from django.core.checks import register
 
 
 class WebhooksConfig(AppConfig):
@@ -8,3 +9,8 @@ class WebhooksConfig(AppConfig):
     label = "github_webhooks"
     verbose_name = "GitHub webhooks"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from .checks import check_settings
+
+        register(check_settings)

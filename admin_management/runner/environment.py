@@ -53,17 +53,23 @@ class Environments:
     def switch_to(self, environment: Path) -> None:
         """Make it the live one. There is no moment in which the live path is missing.
 
-        A plain folder at the live path is kept beside the others. Raises OSError.
+        A plain environment at the live path is kept beside the others. Raises OSError, also when
+        something else is there.
         """
+        is_plain = self.link.exists() and not self.link.is_symlink()
+        if is_plain and not (self.link / "pyvenv.cfg").exists():
+            raise OSError(errno.ENOTDIR, "not a virtual environment", str(self.link))
         (environment / PROVED).touch()
         replacement = self.link.with_name(self.link.name + ".new")
         self._clear(replacement)
-        replacement.symlink_to(os.path.relpath(environment, self.link.parent))
-        if self.link.is_symlink() or not self.link.exists():
-            replacement.replace(self.link)
-        else:
+        # Resolved: the system follows the link from where its folder really is.
+        target = os.path.relpath(environment.resolve(), self.link.parent.resolve())
+        replacement.symlink_to(target)
+        if is_plain:
             _exchange(replacement, self.link)
             self._clear(replacement)
+        else:
+            replacement.replace(self.link)
 
     def _clear(self, leftover: Path) -> None:
         """Free a path; a plain environment found there is kept beside the others."""

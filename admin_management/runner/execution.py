@@ -9,7 +9,7 @@ from pathlib import Path
 from .hints import hint_for
 from .journal import Journal
 from .output import OutputSink
-from .process import Child, Ending, start_time
+from .process import Child, Ending, StoppedError, start_time
 from .redact import Redactor
 from .status import StepStatus
 
@@ -28,10 +28,13 @@ class StepFailedError(Exception):
 class Recorder:
     """Numbers the steps of a run and writes each into the journal, however it ends."""
 
-    def __init__(self, journal: Journal, redactor: Redactor, checkout: Path) -> None:
+    def __init__(
+        self, journal: Journal, redactor: Redactor, checkout: Path, stop: int | None = None
+    ) -> None:
         self.journal = journal
         self.redactor = redactor
         self.checkout = checkout
+        self.stop = stop
         self.position = -1
         self.current_step = ""
 
@@ -50,8 +53,11 @@ class Recorder:
         except StepFailedError as failure:
             execution.finish(StepStatus.FAILED, message=str(failure), hint=failure.hint)
             raise
-        except BaseException as error:
-            execution.finish(StepStatus.INTERRUPTED, message=str(error) or type(error).__name__)
+        except StoppedError:
+            execution.finish(StepStatus.INTERRUPTED)
+            raise
+        except Exception as error:
+            execution.finish(StepStatus.FAILED, message=str(error))
             raise
         execution.finish(execution.status, message=execution.message)
 
@@ -80,7 +86,7 @@ class StepExecution:
                 self._ending.describe(self._timeout), hint=hint_for(self._name, self._ending)
             )
 
-    def finish(self, status: StepStatus, *, message: str, hint: str = "") -> None:
+    def finish(self, status: StepStatus, *, message: str = "", hint: str = "") -> None:
         self._sink.close()
         self._recorder.journal.event(
             "step_finished",
@@ -96,7 +102,13 @@ class StepExecution:
     def _execute(self, argv: Sequence[str], environ: Mapping[str, str]) -> Ending:
         recorder = self._recorder
         try:
-            child = Child(argv, cwd=recorder.checkout, environ=environ, receive=self._sink.receive)
+            child = Child(
+                argv,
+                cwd=recorder.checkout,
+                environ=environ,
+                receive=self._sink.receive,
+                stop=recorder.stop,
+            )
         except OSError as error:
             self._sink.receive(f"{argv[0]} cannot be started: {error.strerror}\n".encode())
             return Ending(exit_code=CANNOT_START, signal=None, timed_out=False)

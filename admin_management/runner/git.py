@@ -52,6 +52,7 @@ class Repository:
     def __init__(self, checkout: Path, git: str, environ: Mapping[str, str] = os.environ) -> None:
         self._checkout = checkout
         self._git = git
+        self._inherited = environ
         self._environ = environment(environ)
 
     def ask(self, *arguments: str, timeout: float = QUERY_TIMEOUT) -> str:
@@ -79,6 +80,10 @@ class Repository:
         """The full SHA of a commit. Raises GitError when there is no such commit."""
         return self.ask("rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}")
 
+    def subject(self, revision: str) -> str:
+        """A commit in one line: its short SHA and the first line of its message."""
+        return self.ask("log", "-1", "--no-show-signature", "--format=%h %s", revision, "--")
+
     def branch(self) -> str:
         """The checked-out branch; empty when HEAD is detached."""
         try:
@@ -93,11 +98,23 @@ class Repository:
 
     def remote_url(self, remote: str) -> str:
         """Where a remote is, as configured; empty when there is no such remote."""
-        try:
-            return self.ask("config", "--get", f"remote.{remote}.url")
-        except GitError:
-            return ""
+        return self._configured(f"remote.{remote}.url")
+
+    def environment_for(self, remote: str) -> dict[str, str]:
+        """Variables for a command that asks ``remote``: its transport, and its own key."""
+        chosen = environment(self._inherited, remote_is_a_path=self.remote_is_a_path(remote))
+        # GIT_SSH_COMMAND would overrule it.
+        if command := self._configured("core.sshCommand"):
+            chosen["GIT_SSH_COMMAND"] = self._inherited.get("GIT_SSH_COMMAND") or command
+        return chosen
 
     def remote_is_a_path(self, remote: str) -> bool:
         url = self.remote_url(remote)
         return url.startswith(("/", ".", "file://"))
+
+    def _configured(self, name: str) -> str:
+        """The value of a setting of git; empty when it is not set."""
+        try:
+            return self.ask("config", "--get", name)
+        except GitError:
+            return ""

@@ -24,6 +24,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o600)
+        self._torn = False
 
     def event(self, name: str, /, **facts: object) -> None:
         self._write(name, facts)
@@ -37,9 +38,13 @@ class Journal:
 
     def _write(self, name: str, facts: dict[str, object]) -> None:
         entry = {"at": datetime.now(UTC).isoformat(), "event": name, **facts}
-        line = memoryview(json.dumps(entry).encode("ascii") + b"\n")
+        # After a line that a full disk cut off, this one must begin on its own.
+        start = b"\n" if self._torn else b""
+        line = memoryview(start + json.dumps(entry).encode("ascii") + b"\n")
+        self._torn = True
         while line:
             line = line[os.write(self._descriptor, line) :]
+        self._torn = False
 
 
 @dataclass(slots=True)
@@ -85,6 +90,10 @@ class Progress:
         """Complete the story of a runner that died: nobody else will."""
         self.status = Status.INTERRUPTED
         self.message = message
+        self.close_steps()
+
+    def close_steps(self) -> None:
+        """No step goes on when its run has ended."""
         for step in self.steps:
             if step.status is StepStatus.RUNNING:
                 step.status = StepStatus.INTERRUPTED
@@ -94,8 +103,8 @@ class Progress:
 def replay(path: Path) -> Progress:
     """Read a journal from its beginning. An absent file reads as a run that did nothing yet.
 
-    A line cut off by a crash is the last one and is passed over; so is an event that a newer
-    version wrote and this one does not know.
+    A line cut off by a crash or a full disk is passed over; so is an event that a newer version
+    wrote and this one does not know.
     """
     progress = Progress()
     for entry in _entries(path):
@@ -114,7 +123,7 @@ def _entries(path: Path) -> Iterator[dict[str, Any]]:
         try:
             yield json.loads(line)
         except ValueError:
-            return
+            continue
 
 
 def _time(entry: dict[str, Any]) -> datetime:
@@ -160,6 +169,7 @@ def _finished(progress: Progress, entry: dict[str, Any]) -> None:
     progress.status = Status(entry["status"])
     for name in ("failed_step", "message", "hint"):
         setattr(progress, name, entry.get(name, ""))
+    progress.close_steps()
 
 
 _APPLY = {

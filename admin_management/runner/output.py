@@ -13,14 +13,14 @@ from .redact import Redactor
 KEPT = 256 * 1024
 """Bytes kept of the beginning, and again of the end."""
 
-# ECMA-48 control sequences, operating system commands and two-character escapes
-_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\^_])")
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+# ECMA-48 control sequences, operating system commands, and the shorter escapes of ECMA-35
+_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[ -/]*[0-~])")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LINE_END = re.compile(rb"\r\n|\n|\r(?!\n)")
 
 
 class OutputSink:
-    """Takes the bytes of one step in any pieces and passes lines on."""
+    """Takes the bytes of one step in any pieces and passes whole lines on, a few at a time."""
 
     def __init__(self, emit: Callable[[str], None], redactor: Redactor) -> None:
         self._emit = emit
@@ -48,20 +48,22 @@ class OutputSink:
         if self._tail is not None:
             self._close_tail(self._tail)
         elif self._pending:
-            self._pass_on(self._pending)
+            self._pass_on([self._pending.removesuffix(b"\r")])
         self._pending, self._tail = b"", None
 
     def _receive_head(self, data: bytes) -> None:
         data = self._pending + data
+        lines = []
         start = 0
         for end in _LINE_END.finditer(data):
             if end.group() == b"\r" and end.end() == len(data):
                 break  # the \n of this \r may be in the next piece
             if end.end() - start > self._room:
                 break
-            self._pass_on(data[start : end.start()])
+            lines.append(data[start : end.start()])
             self._room -= end.end() - start
             start = end.end()
+        self._pass_on(lines)
         self._pending = data[start:]
         if len(self._pending) > self._room:
             self._tail, self._pending = bytearray(), self._pending
@@ -84,9 +86,13 @@ class OutputSink:
         gap = self.total - head - len(shown)
         if gap:
             self._emit(f"[… {gap:,} bytes left out …]\n")
-        for line in _LINE_END.split(shown.rstrip(b"\r\n")) if shown else []:
-            self._pass_on(line)
+        self._pass_on(_LINE_END.split(shown.rstrip(b"\r\n")) if shown else [])
 
-    def _pass_on(self, line: bytes) -> None:
+    def _pass_on(self, lines: list[bytes]) -> None:
+        # Together: an entry of the journal for each would be forty times the size of short lines.
+        if lines:
+            self._emit("".join(self._cleaned(line) + "\n" for line in lines))
+
+    def _cleaned(self, line: bytes) -> str:
         text = _ESCAPES.sub("", line.decode("utf-8", errors="replace"))
-        self._emit(self._redactor.line(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)) + "\n")
+        return self._redactor.line(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text))

@@ -12,14 +12,11 @@ from .execution import Recorder, StepExecution, StepFailedError
 from .journal import Journal
 from .plan import PYTHON, REVISION, Plan, Step
 from .preconditions import check_all
+from .process import StoppedError
 from .redact import Redactor
 from .state import StateDirectory
 from .status import Status
 from .variables import for_tools
-
-
-class StoppedError(BaseException):
-    """The runner was told to stop. Not an Exception: nothing but the story's end catches it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +29,19 @@ class Outcome:
     hint: str = ""
 
 
-def perform(plan: Plan, journal: Journal, environ: Mapping[str, str], redactor: Redactor) -> None:
-    """Execute the plan and tell the journal. Every way out but a crash writes the run's end."""
+def perform(
+    plan: Plan,
+    journal: Journal,
+    environ: Mapping[str, str],
+    redactor: Redactor,
+    stop: int | None = None,
+) -> None:
+    """Execute the plan and tell the journal. Every way out but a crash writes the run's end.
+
+    It is interrupted when ``stop`` becomes readable.
+    """
     journal.event("started", run=plan.run, pid=os.getpid(), force=plan.force)
-    recorder = Recorder(journal, redactor, Path(plan.checkout))
+    recorder = Recorder(journal, redactor, Path(plan.checkout), stop)
     outcome = _outcome(plan, recorder, environ)
     facts = asdict(outcome) | {"message": redactor.line(outcome.message)}
     journal.event("finished", **facts)
@@ -84,26 +90,30 @@ class Update:
         self.state = StateDirectory(Path(plan.state_directory))
         self.environments = Environments(self.state.environments, Path(plan.environment))
         self.to_revision = ""
+        self.subject = ""
 
     def perform(self) -> Outcome:
         self._preconditions()
         for step in self.plan.steps:
-            if step.name == "dependencies":
+            if step.name == "pull":
+                self._pull(step)
+            elif step.name == "dependencies":
                 self._dependencies(step)
             else:
                 self._execute(step)
             if step.name == "fetch" and self._nothing_to_do():
-                return self._succeeded("Already up to date")
+                return Outcome(
+                    status=Status.SUCCEEDED, message=f"Already up to date: {self.subject}"
+                )
             if step.name == "restart":
                 self.state.set_live_revision(self.to_revision)
         self.environments.prune()
-        return self._succeeded("Updated")
+        return Outcome(status=Status.SUCCEEDED, message=f"Updated: {self.subject}")
 
     def _preconditions(self) -> None:
         with self.recorder.step("preconditions"):
             check_all(self.plan, self.repository, self.tool_environ)
-            local = self.repository.remote_is_a_path(self.plan.remote)
-            self.tool_environ = git.environment(self.tool_environ, remote_is_a_path=local)
+            self.tool_environ |= self.repository.environment_for(self.plan.remote)
 
     def _nothing_to_do(self) -> bool:
         """Compare the fetched tip with what is live and with what is on disk."""
@@ -111,6 +121,8 @@ class Update:
         self.to_revision = self.repository.revision(
             f"refs/remotes/{self.plan.remote}/{self.plan.branch}"
         )
+        # Asked here: a run must not fail after its restart because git could not answer.
+        self.subject = self.repository.subject(self.to_revision)
         live = self.state.live_revision()
         if live is None:
             # The first run: from here on a tree that is ahead of what is served is noticed.
@@ -124,6 +136,18 @@ class Update:
         environ = self.site_environ if step.site_environment else self.tool_environ
         with self.recorder.step(step.name, argv, step.timeout) as execution:
             execution.run(argv, environ)
+
+    def _pull(self, step: Step) -> None:
+        argv = self._filled_in(step.argv, self.environments.link)
+        with self.recorder.step(step.name, argv, step.timeout) as execution:
+            # It pulls from this very repository, which is a path whatever the remote is.
+            execution.run(argv, git.environment(self.tool_environ, remote_is_a_path=True))
+            if self.repository.revision() != self.to_revision:
+                raise StepFailedError(
+                    f"The checkout has commits that {self.plan.remote}/{self.plan.branch} has not.",
+                    hint=f"In {self.plan.checkout}: push them, or let go of them with git reset "
+                    f"--hard {self.plan.remote}/{self.plan.branch}.",
+                )
 
     def _dependencies(self, step: Step) -> None:
         with self.recorder.step(step.name, step.argv, step.timeout) as execution:
@@ -148,7 +172,3 @@ class Update:
     def _filled_in(self, argv: tuple[str, ...], environment: Path) -> tuple[str, ...]:
         words = {PYTHON: str(environment / "bin" / "python"), REVISION: self.to_revision}
         return tuple(words.get(word, word) for word in argv)
-
-    def _succeeded(self, what: str) -> Outcome:
-        subject = self.repository.ask("log", "-1", "--format=%h %s", self.to_revision)
-        return Outcome(status=Status.SUCCEEDED, message=f"{what}: {subject}")

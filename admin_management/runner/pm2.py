@@ -43,8 +43,11 @@ def has_process(pm2_home: Path, name: str) -> bool:
     A quick yes; a no only means that PM2 must be asked (``pids/<name>-<id>.pid``, PM2 7
     lib/Common.js).
     """
-    file_name = re.sub(r"[^a-zA-Z0-9.-]", "-", name)
-    return any(_alive(path) for path in (pm2_home / "pids").glob(f"{file_name}-*.pid"))
+    file_name = re.compile(re.escape(re.sub(r"[^a-zA-Z0-9.-]", "-", name)) + r"-\d+\.pid")
+    return any(
+        file_name.fullmatch(path.name) and _alive(path)
+        for path in (pm2_home / "pids").glob("*.pid")
+    )
 
 
 def processes(pm2: str, environ: Mapping[str, str]) -> list[Pm2Process]:

@@ -24,6 +24,10 @@ DRAINED_CHUNKS = 64
 """Chunks read after the exit: a grandchild that never stops writing must not hold a run up."""
 
 
+class StoppedError(BaseException):
+    """The runner was told to stop. Not an Exception: nothing but the story's end catches it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How a child ended: ``exit_code``, or None and the ``signal`` that ended it."""
@@ -45,7 +49,10 @@ class Ending:
 
 
 class Child:
-    """A started child. Use as a context manager: leaving it ends the whole process group."""
+    """A started child. Use as a context manager: leaving it ends the whole process group.
+
+    ``stop`` is a descriptor that becomes readable when the runner is told to stop.
+    """
 
     def __init__(
         self,
@@ -54,9 +61,13 @@ class Child:
         cwd: Path,
         environ: Mapping[str, str],
         receive: Callable[[bytes], None],
+        stop: int | None = None,
     ) -> None:
         """Start ``argv``, without a shell, its input closed. Raises OSError if it cannot start."""
+        if stop is not None and select.select([stop], [], [], 0)[0]:
+            raise StoppedError
         self._receive = receive
+        self._stop = stop
         self._process = subprocess.Popen(
             argv,
             cwd=cwd,
@@ -74,6 +85,8 @@ class Child:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._pipe, selectors.EVENT_READ)
         self._selector.register(self._exit, selectors.EVENT_READ)
+        if stop is not None:
+            self._selector.register(stop, selectors.EVENT_READ)
 
     @property
     def pid(self) -> int:
@@ -81,7 +94,10 @@ class Child:
         return self._process.pid
 
     def wait(self, timeout: float) -> Ending:
-        """Pass its output on until it exits or ``timeout`` seconds are over."""
+        """Pass its output on until it exits or ``timeout`` seconds are over.
+
+        Raises StoppedError.
+        """
         exited = self._read_until_exit(timeout)
         self.end()
         status = self._process.returncode
@@ -95,6 +111,7 @@ class Child:
         """End the group: SIGTERM, time to say last words, SIGKILL. Harmless the second time."""
         if self._process.returncode is not None:
             return
+        self._ignore_stop()
         self._signal(signal.SIGTERM)
         self._read_until_exit(GRACE)
         # Before the leader is reaped: until then nobody else can get its number.
@@ -111,6 +128,11 @@ class Child:
         assert self._process.stdout is not None  # noqa: S101 - for the type checker
         self._process.stdout.close()
 
+    def _ignore_stop(self) -> None:
+        if self._stop is not None:
+            self._selector.unregister(self._stop)
+            self._stop = None
+
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self.pid, number)
@@ -119,6 +141,8 @@ class Child:
         deadline = time.monotonic() + timeout
         while (remaining := deadline - time.monotonic()) > 0:
             ready = {key.fd for key, _ in self._selector.select(remaining)}
+            if self._stop in ready:
+                raise StoppedError
             if self._exit in ready:
                 self._drain()
                 return True
@@ -161,8 +185,10 @@ def end_orphan(pid: int, started: int | None) -> bool:
         return False
     with suppress(ProcessLookupError):
         exited = os.pidfd_open(pid)
-        os.killpg(pid, signal.SIGTERM)
-        select.select([exited], [], [], GRACE)
-        os.close(exited)
-        os.killpg(pid, signal.SIGKILL)
+        try:
+            os.killpg(pid, signal.SIGTERM)
+            select.select([exited], [], [], GRACE)
+            os.killpg(pid, signal.SIGKILL)
+        finally:
+            os.close(exited)
     return True

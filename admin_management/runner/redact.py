@@ -15,7 +15,8 @@ SHORTEST = 6
 """Values shorter than this are not hidden: they would black out half of every log."""
 
 _SECRET_NAME = re.compile(
-    r"SECRET|PASSW|TOKEN|CREDENTIAL|PRIVATE|API_?KEY|ACCESS_?KEY|SIGNING|DSN|_URL$|(^|_)KEY$",
+    r"SECRET|PASSW|PASSPHRASE|(^|_)PASS$|_PWD$|TOKEN|CREDENTIAL|PRIVATE|API_?KEY|ACCESS_?KEY"
+    r"|SIGNING|DSN|_URL$|(^|_)KEY$",
     re.IGNORECASE,
 )
 _HARMLESS_NAME = re.compile(
@@ -32,7 +33,7 @@ _PATTERNS = (
     re.compile(
         r"\b(gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}"
         r"|AKIA[A-Z0-9]{16}|pypi-[\w-]{20,}|[sr]k_(live|test)_\w{16,}"
-        r"|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
+        r"|eyJ[\w-]{8,2000}\.[\w-]{8,}\.[\w-]*)"
     ),
 )
 
@@ -50,7 +51,13 @@ class Redactor:
     """Replaces known values, in the spellings they travel in, and what has a token's shape."""
 
     def __init__(self, values: Iterable[str]) -> None:
-        spellings = {form for value in values if len(value) >= SHORTEST for form in _forms(value)}
+        spellings = {
+            form
+            for value in values
+            for part in _parts(value)
+            if len(part) >= SHORTEST
+            for form in _forms(part)
+        }
         # Longest first, or a short secret inside a long one would leave the rest of it visible.
         ordered = sorted(spellings, key=len, reverse=True)
         self._values = re.compile("|".join(map(re.escape, ordered))) if ordered else None
@@ -63,11 +70,26 @@ class Redactor:
         return text
 
 
+def _parts(value: str) -> set[str]:
+    """The whole, and its lines: what is looked through is never more than one line."""
+    return {value, *(line.strip() for line in value.splitlines())}
+
+
 def _forms(value: str) -> set[str]:
-    encoded = b64encode(value.encode(errors="surrogateescape")).decode("ascii")
+    raw = _bytes(value)
     return {
         value,
-        quote(value, safe="", errors="surrogateescape"),
+        raw.decode(errors="replace"),
+        quote(raw, safe=""),
         json.dumps(value)[1:-1],
-        encoded.rstrip("="),
+        repr(value)[1:-1],
+        b64encode(raw).decode("ascii").rstrip("="),
     }
+
+
+def _bytes(value: str) -> bytes:
+    """As a program would print it: a variable may hold bytes that are no text."""
+    try:
+        return value.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return value.encode(errors="replace")

@@ -50,5 +50,7 @@ def closing_line(step: RenderedStep) -> str:
         return f"✓ {label(step.name)} succeeded{seconds}"
     if step.status == StepStatus.SKIPPED:
         return f"· {label(step.name)} skipped: {step.message}"
-    line = f"✗ {label(step.name)} {step.status}{seconds}: {step.message}"
+    line = f"✗ {label(step.name)} {step.status}{seconds}"
+    if step.message:
+        line += f": {step.message}"
     return f"{line}\n  {step.hint}" if step.hint else line

@@ -6,11 +6,10 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import FrameType
 
 from .journal import Journal
 from .lock import Lock
-from .pipeline import StoppedError, perform
+from .pipeline import perform
 from .plan import PYTHON, Plan
 from .redact import Redactor, secrets_in_environment
 from .state import StateDirectory
@@ -22,23 +21,29 @@ SETTLE_TIMEOUT = 120.0
 def main(plan_path: str, lock_descriptor: int) -> None:
     """Perform the plan at ``plan_path`` under the lock that the launcher handed over."""
     lock = Lock.inherited(lock_descriptor)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    stop = _stop_requests()
     plan = Plan.read(Path(plan_path))
     secrets = [*json.load(sys.stdin), *secrets_in_environment(os.environ)]
     journal = Journal(StateDirectory(Path(plan.state_directory)).journal(plan.run))
-    perform(plan, journal, os.environ, Redactor(secrets))
+    perform(plan, journal, os.environ, Redactor(secrets), stop)
     journal.close()
     # Before the settling, which starts the next run if one waits.
     lock.release()
     _settle(plan)
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
-    # Once is enough: the clean-up must not be interrupted by an impatient second signal.
-    signal.signal(number, signal.SIG_IGN)
-    raise StoppedError(signal.Signals(number).name)
+def _stop_requests() -> int:
+    """A descriptor that becomes readable when a signal asks the runner to stop.
+
+    Nothing is raised from a handler: that could strike between starting a child and knowing it,
+    or in the clean-up after a first signal.
+    """
+    stop = os.eventfd(0)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os.eventfd_write(stop, 1))
+    # Not SIG_IGN, which the children would inherit.
+    signal.signal(signal.SIGHUP, lambda *_: None)
+    return stop
 
 
 def _settle(plan: Plan) -> None:

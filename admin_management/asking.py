@@ -1,0 +1,84 @@
+"""What the API and the dashboard share: who asks, and how a run stands this moment."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.http import HttpRequest
+from django.urls import reverse
+from rest_framework.request import Request
+
+from . import launcher
+from .authentication import address_of
+from .launcher import Requester
+from .models import Run, StepRun, Trigger
+from .runner.render import render_log
+from .runner.status import Status
+
+logger = logging.getLogger("admin_management")
+
+LARGEST_PIECE = 256 * 1024
+"""Characters of a log in one answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogPiece:
+    """A piece of a run's log; ``next`` is where to ask for more, None when all is told."""
+
+    status: str
+    output: str
+    next: str | None
+
+
+def ask(
+    request: HttpRequest | Request, trigger: Trigger, *, reason: str, force: bool
+) -> tuple[Run, bool]:
+    """Ask for an update in the name of the signed-in user. See launcher.request_update."""
+    user = request.user
+    return launcher.request_update(
+        trigger=trigger,
+        requester=Requester(
+            name=str(user.get_username())[:200], user_id=user.pk, address=address_of(request)
+        ),
+        reason=reason,
+        force=force,
+    )
+
+
+def settle() -> None:
+    """Settle before answering. A failure is logged and does not fail the page."""
+    try:
+        launcher.settle()
+    except Exception:
+        logger.exception("The runs could not be settled")
+
+
+def bring_up_to_date(run: Run) -> list[StepRun]:
+    """The steps of a run as they stand this moment.
+
+    Fills in what the journal of a run that still goes on knows and its row does not yet.
+    """
+    if run.status != Status.RUNNING:
+        return launcher.steps_now(run)
+    try:
+        progress = launcher.progress_now(run)
+    except Exception:
+        logger.exception("The journal of the run could not be read", extra={"run": str(run.pk)})
+        return []
+    run.started_at = progress.started_at or run.started_at
+    run.from_revision, run.to_revision = progress.from_revision, progress.to_revision
+    return run.steps_of(progress)
+
+
+def log_piece(run: Run, steps: Iterable[StepRun], offset: int) -> LogPiece:
+    """What the log has from ``offset`` on. The text only ever grows, so an offset stays valid."""
+    text = render_log(steps)
+    end = min(len(text), offset + LARGEST_PIECE)
+    address = reverse("admin_management:update-log", args=[run.pk])
+    return LogPiece(
+        status=run.status,
+        output=text[offset:end],
+        next=None
+        if run.is_finished and end == len(text)
+        else f"{address}?offset={max(offset, end)}",
+    )

@@ -1,0 +1,137 @@
+"""The dashboard: one page for the site, one page for each run. Works without JavaScript."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.http import require_http_methods, require_safe
+
+from .asking import ask, bring_up_to_date, log_piece, settle
+from .authentication import address_of
+from .conf import AdminManagementSettings
+from .exceptions import AdminManagementError
+from .headers import protect
+from .models import Run, StepRun, Trigger
+from .permissions import IsStaff, is_staff, record_refusal
+from .status import read_status
+from .steps import Tools, ordered_steps
+
+LISTED_RUNS = 20
+
+type_of_view = Callable[..., HttpResponse]
+
+
+class UpdateForm(forms.Form):
+    """The Update button and what may be said with it."""
+
+    reason = forms.CharField(
+        required=False,
+        max_length=500,
+        widget=forms.TextInput(attrs={"placeholder": "Why? (optional)", "autocomplete": "off"}),
+    )
+    force = forms.BooleanField(required=False)
+
+
+def staff_page(view: type_of_view) -> type_of_view:
+    """Staff only: others are led to the admin's login and back. Sets our headers."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, **arguments: Any) -> HttpResponse:
+        response = view(request, **arguments) if is_staff(request.user) else _turn_away(request)
+        protect(response)
+        return response
+
+    # With ATOMIC_REQUESTS a runner would start before its run is committed.
+    return login_not_required(transaction.non_atomic_requests(csrf_protect(guarded)))
+
+
+@staff_page
+@require_http_methods(["GET", "HEAD", "POST"])
+def dashboard(request: HttpRequest) -> HttpResponse:
+    """The site, the run that goes on, and the runs before it. POST asks for an update."""
+    form = UpdateForm(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        return _start(request, form)
+    settle()
+    runs = Run.objects.here()
+    going_on = runs.running().first() or runs.queued().first()
+    shown = _as_it_stands(going_on) if going_on else None
+    context = {
+        "title": "Server updates",
+        "form": form,
+        "site": read_status(fetch=request.GET.get("fetch") == "1"),
+        "shown": shown,
+        "waiting": runs.queued().exclude(pk=going_on.pk).first() if going_on else None,
+        "last": runs.finished().order_by("-finished_at").first(),
+        "runs": [going_on if run == going_on else run for run in Run.objects.all()[:LISTED_RUNS]],
+    }
+    return _page(request, "dashboard", context, status=400 if form.errors else 200)
+
+
+@staff_page
+@require_safe
+def show_run(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """One run: who, why, what happened in each step, and what to do if it failed."""
+    settle()
+    run = get_object_or_404(Run, pk=pk)
+    context = {"title": f"Update {run.short_id}", "shown": _as_it_stands(run)}
+    return _page(request, "run", context)
+
+
+def _start(request: HttpRequest, form: UpdateForm) -> HttpResponse:
+    run, is_new = ask(request, Trigger.DASHBOARD, **form.cleaned_data)
+    if not is_new:
+        messages.info(request, "An update was already waiting; yours is part of it.")
+    return redirect(run)
+
+
+def _as_it_stands(run: Run) -> dict[str, Any]:
+    steps = bring_up_to_date(run)
+    return {
+        "run": run,
+        "is_live": not run.is_finished,
+        "steps": steps,
+        "to_come": [] if run.is_finished else _names_to_come(steps),
+        "log": log_piece(run, steps, 0),
+    }
+
+
+def _names_to_come(begun: list[StepRun]) -> list[str]:
+    """The steps that the settings foresee and that the run has not begun yet."""
+    no_tools = Tools(git="", uv="", pm2="", restart_script="")
+    try:
+        planned = ordered_steps(AdminManagementSettings.load(), no_tools)
+    except AdminManagementError:
+        return []
+    names = ["preconditions", *(step.name for step in planned)]
+    return [name for name in names if name not in {step.name for step in begun}]
+
+
+def _turn_away(request: HttpRequest) -> HttpResponse:
+    """To the login; but who is signed in and tries to change something gets a plain no."""
+    if request.method == "POST" and request.user.is_authenticated:
+        record_refusal(request.user, address=address_of(request))
+        raise PermissionDenied(IsStaff.message)
+    return redirect_to_login(request.get_full_path(), reverse("admin:login"))
+
+
+def _page(
+    request: HttpRequest, name: str, context: dict[str, Any], *, status: int = 200
+) -> HttpResponse:
+    return render(
+        request,
+        f"admin_management/{name}.html",
+        {**admin.site.each_context(request), **context},
+        status=status,
+    )

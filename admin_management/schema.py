@@ -1,0 +1,149 @@
+"""What drf-spectacular cannot see by itself. Imported only where it is installed."""
+# mypy: disable-error-code="no-untyped-call"
+
+from typing import Any
+
+from drf_spectacular.authentication import SessionScheme
+from drf_spectacular.extensions import (
+    OpenApiSerializerExtension,
+    OpenApiSerializerFieldExtension,
+    OpenApiViewExtension,
+)
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import (
+    Direction,
+    OpenApiParameter,
+    OpenApiResponse,
+    extend_schema,
+    extend_schema_field,
+    extend_schema_serializer,
+    extend_schema_view,
+)
+from rest_framework.serializers import Serializer
+
+from . import serializers as ours
+from .views import LogViewSet, StatusViewSet, UpdateViewSet
+
+extend_schema_field(ours.StepSerializer(many=True))(ours.RunWithStepsSerializer.get_steps)
+
+PREFIX = "AdminManagement"
+"""Of every component's name: a site has a ``Status`` and a ``Log`` of its own."""
+
+for each in vars(ours).values():
+    if isinstance(each, type) and issubclass(each, Serializer) and each.__module__ == ours.__name__:
+        extend_schema_serializer(component_name=PREFIX + each.__name__.removesuffix("Serializer"))(
+            each
+        )
+
+REFUSED = OpenApiResponse(
+    ours.DetailSerializer, "Not signed in, not staff, or sent by the page of another site."
+)
+MISSING = OpenApiResponse(ours.DetailSerializer, "There is no such run.")
+WRONG = OpenApiResponse(
+    {
+        "type": "object",
+        "additionalProperties": {
+            "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]
+        },
+    },
+    "What is wrong, by the name of the field or parameter.",
+)
+LOCATION = OpenApiParameter(
+    "Location", str, OpenApiParameter.HEADER, response=[202], description="The path of the run."
+)
+
+
+class SameOriginSession(SessionScheme):
+    """The session cookie."""
+
+    target_class = "admin_management.authentication.SameOriginSessionAuthentication"
+
+
+class Part(OpenApiSerializerFieldExtension):
+    """A part of the status, or why it cannot be read."""
+
+    target_class = ours.PartField
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: Direction) -> dict[str, Any]:
+        # A new instance, because drf-spectacular asks a serializer for its parent.
+        problem = auto_schema._map_serializer_field(ours.ProblemSerializer(), direction)
+        part = auto_schema._map_serializer_field(self.target.part, direction)
+        return {"oneOf": [part, problem]}
+
+
+class Word(OpenApiSerializerFieldExtension):
+    """Named, so that no ``status`` of the site's own models gets in the way."""
+
+    target_class = ours.WordField
+    match_subclasses = True
+
+    def get_name(self) -> str:
+        return PREFIX + type(self.target).__name__.removesuffix("Field")
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: Direction) -> dict[str, Any]:
+        return {"type": "string", "enum": list(self.target.words)}
+
+
+class UpdateRequest(OpenApiSerializerExtension):
+    """Unknown names are refused."""
+
+    target_class = ours.UpdateRequestSerializer
+
+    def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> dict[str, Any]:
+        return super().map_serializer(auto_schema, direction) | {"additionalProperties": False}
+
+
+class UpdateViews(OpenApiViewExtension):
+    """Updates."""
+
+    target_class = UpdateViewSet
+
+    def view_replacement(self) -> type[UpdateViewSet]:
+        return extend_schema_view(
+            list=extend_schema(
+                parameters=[ours.RunFilterSerializer],
+                responses={200: ours.RunSerializer(many=True), 400: WRONG, 403: REFUSED},
+            ),
+            create=extend_schema(
+                request=ours.UpdateRequestSerializer,
+                parameters=[LOCATION],
+                responses={
+                    202: ours.AcceptedRunSerializer,
+                    400: WRONG,
+                    403: REFUSED,
+                    413: OpenApiResponse(ours.DetailSerializer, "The body is too large."),
+                    415: OpenApiResponse(ours.DetailSerializer, "The body is not JSON."),
+                },
+            ),
+            retrieve=extend_schema(
+                responses={200: ours.RunWithStepsSerializer, 403: REFUSED, 404: MISSING}
+            ),
+        )(type("UpdateViewSet", (self.target_class,), {}))
+
+
+class LogView(OpenApiViewExtension):
+    """A run's log."""
+
+    target_class = LogViewSet
+
+    def view_replacement(self) -> type[LogViewSet]:
+        return extend_schema_view(
+            retrieve=extend_schema(
+                parameters=[ours.LogQuerySerializer],
+                responses={200: ours.LogSerializer, 400: WRONG, 403: REFUSED, 404: MISSING},
+            )
+        )(type("LogViewSet", (self.target_class,), {}))
+
+
+class StatusView(OpenApiViewExtension):
+    """The status."""
+
+    target_class = StatusViewSet
+
+    def view_replacement(self) -> type[StatusViewSet]:
+        return extend_schema_view(
+            retrieve=extend_schema(
+                parameters=[ours.StatusQuerySerializer],
+                responses={200: ours.StatusSerializer, 400: WRONG, 403: REFUSED},
+            )
+        )(type("StatusViewSet", (self.target_class,), {}))

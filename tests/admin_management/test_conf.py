@@ -1,0 +1,231 @@
+"""The settings: defaults, wrong values, and what may be found in them."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from admin_management.conf import (
+    DEFAULT_TIMEOUTS,
+    AdminManagementSettings,
+    ExtraStep,
+    find_tool,
+    node,
+    secret_values,
+)
+from admin_management.exceptions import AdminManagementError, SettingsError
+
+WARM = {"name": "warm_cache", "argv": ["{python}", "manage.py", "warm_cache"], "timeout": 60}
+
+
+def load(settings: Any, **given: Any) -> AdminManagementSettings:
+    settings.ADMIN_MANAGEMENT = given
+    return AdminManagementSettings.load()
+
+
+def test_a_site_that_sets_nothing_has_the_documented_defaults(settings: Any) -> None:
+    assert not hasattr(settings, "ADMIN_MANAGEMENT")
+    settings.BASE_DIR = Path("/srv/site")
+    assert AdminManagementSettings.load() == AdminManagementSettings(
+        checkout=Path("/srv/site"),
+        remote="origin",
+        branch="master",
+        pm2_process="student-attendance-django",
+        environment=".venv",
+        uv="uv",
+        pm2="pm2",
+        timeouts={
+            "fetch": 60,
+            "pull": 30,
+            "dependencies": 600,
+            "static_files": 300,
+            "migrations": 600,
+            "restart": 60,
+        },
+        extra_steps=(),
+    )
+
+
+def test_every_key_can_be_set(settings: Any) -> None:
+    conf = load(
+        settings,
+        CHECKOUT="/srv/other",
+        REMOTE="upstream",
+        BRANCH="main",
+        PM2_PROCESS="my site",
+        ENVIRONMENT="env",
+        UV="/opt/uv",
+        PM2="/opt/pm2",
+        TIMEOUTS={"migrations": 1800, "restart": 0.5},
+        EXTRA_STEPS=[WARM | {"after": "migrations"}],
+    )
+    assert (conf.checkout, conf.remote, conf.branch) == (Path("/srv/other"), "upstream", "main")
+    assert (conf.pm2_process, conf.environment) == ("my site", "env")
+    assert (conf.uv, conf.pm2) == ("/opt/uv", "/opt/pm2")
+    assert conf.timeouts == {**DEFAULT_TIMEOUTS, "migrations": 1800, "restart": 0.5}
+    assert conf.extra_steps == (
+        ExtraStep(
+            name="warm_cache",
+            argv=("{python}", "manage.py", "warm_cache"),
+            timeout=60,
+            after="migrations",
+        ),
+    )
+
+
+def test_settings_are_read_when_they_are_used(settings: Any) -> None:
+    assert load(settings, BRANCH="one").branch == "one"
+    assert load(settings, BRANCH="two").branch == "two"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"BRANHC": "main"}, "ADMIN_MANAGEMENT has an unknown key 'BRANHC'."),
+        ({"branch": "main"}, "ADMIN_MANAGEMENT has an unknown key 'branch'."),
+        ({5: "main"}, "ADMIN_MANAGEMENT has an unknown key 5."),
+        (["BRANCH"], "ADMIN_MANAGEMENT is not a dict."),
+        (None, "ADMIN_MANAGEMENT is not a dict."),
+        ({"CHECKOUT": "relative"}, "[\"CHECKOUT\"] is 'relative', not an absolute path."),
+        ({"CHECKOUT": 5}, '["CHECKOUT"] is 5, not an absolute path.'),
+        ({"BRANCH": ""}, "[\"BRANCH\"] is ''."),
+        ({"BRANCH": None}, '["BRANCH"] is None.'),
+        ({"BRANCH": "-b"}, "[\"BRANCH\"] is '-b'."),
+        ({"REMOTE": "--upload-pack=evil"}, "[\"REMOTE\"] is '--upload-pack=evil'."),
+        ({"PM2_PROCESS": "a\nb"}, "[\"PM2_PROCESS\"] is 'a\\nb'."),
+        ({"ENVIRONMENT": 5}, '["ENVIRONMENT"] is 5.'),
+        ({"UV": b"uv"}, "[\"UV\"] is b'uv'."),
+        ({"PM2": []}, '["PM2"] is [].'),
+        ({"TIMEOUTS": [60]}, '["TIMEOUTS"] is not a dict.'),
+        ({"TIMEOUTS": {"fech": 60}}, "[\"TIMEOUTS\"] names an unknown step 'fech'."),
+        ({"TIMEOUTS": {"fetch": 0}}, '["TIMEOUTS"] has a time-out of 0.'),
+        ({"TIMEOUTS": {"fetch": -1}}, '["TIMEOUTS"] has a time-out of -1.'),
+        ({"TIMEOUTS": {"fetch": "60"}}, "[\"TIMEOUTS\"] has a time-out of '60'."),
+        ({"TIMEOUTS": {"fetch": True}}, '["TIMEOUTS"] has a time-out of True.'),
+        ({"TIMEOUTS": {"fetch": float("nan")}}, '["TIMEOUTS"] has a time-out of nan.'),
+        ({"TIMEOUTS": {"fetch": 86_401}}, '["TIMEOUTS"] has a time-out of 86401.'),
+        ({"EXTRA_STEPS": WARM}, '["EXTRA_STEPS"] is not a list.'),
+        ({"EXTRA_STEPS": ["warm"]}, "[\"EXTRA_STEPS\"] has 'warm'."),
+    ],
+)
+def test_a_wrong_value_is_named(settings: Any, given: Any, said: str) -> None:
+    settings.ADMIN_MANAGEMENT = given
+    with pytest.raises(SettingsError) as raised:
+        AdminManagementSettings.load()
+    assert str(raised.value).endswith(said)
+    assert raised.value.hint.endswith(".")
+    assert isinstance(raised.value, AdminManagementError)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"nmae": "x"}, "has {"),
+        ({"name": "-x"}, "is '-x'"),
+        ({"name": ""}, "is ''"),
+        ({"argv": "manage.py warm_cache"}, "has the argv 'manage.py warm_cache'"),
+        ({"argv": []}, "has the argv []"),
+        ({"argv": ["sleep", 5]}, "has the argv ['sleep', 5]"),
+        ({"argv": ["a\0b"]}, "has the argv ['a\\x00b']"),
+        ({"timeout": 0}, "has a time-out of 0"),
+        ({"timeout": None}, "has a time-out of None"),
+        ({"after": ""}, "does not say where 'warm_cache' belongs"),
+        ({"after": "warming"}, "does not say where 'warm_cache' belongs"),
+        ({"after": ["fetch"]}, "does not say where 'warm_cache' belongs"),
+        ({"before": "restart"}, "does not say where 'warm_cache' belongs"),
+        ({"before": None}, "does not say where 'warm_cache' belongs"),
+        ({"before": "warming"}, "does not say where 'warm_cache' belongs"),
+        ({"name": "fetch"}, "has two steps named 'fetch'"),
+    ],
+)
+def test_a_wrong_step_of_the_sites_own_is_named(
+    settings: Any, change: dict[str, Any], said: str
+) -> None:
+    step = WARM | {"after": "migrations"} | change
+    with pytest.raises(SettingsError) as raised:
+        load(settings, EXTRA_STEPS=[step])
+    assert f'ADMIN_MANAGEMENT["EXTRA_STEPS"] {said}' in str(raised.value)
+    assert raised.value.hint
+
+
+def test_a_step_of_the_sites_own_must_be_whole(settings: Any) -> None:
+    for missing in WARM:
+        step = {key: value for key, value in WARM.items() if key != missing}
+        with pytest.raises(SettingsError, match=r"has \{"):
+            load(settings, EXTRA_STEPS=[step | {"after": "fetch"}])
+
+
+def test_two_steps_of_the_same_name_are_refused(settings: Any) -> None:
+    step = WARM | {"before": "restart"}
+    with pytest.raises(SettingsError, match="has two steps named 'warm_cache'"):
+        load(settings, EXTRA_STEPS=[step, step])
+
+
+def test_without_base_dir_the_checkout_must_be_set(settings: Any) -> None:
+    del settings.BASE_DIR
+    with pytest.raises(SettingsError) as raised:
+        load(settings)
+    assert "manage.py" in raised.value.hint
+    assert load(settings, CHECKOUT="/srv/site").checkout == Path("/srv/site")
+
+
+def test_a_tool_is_found_by_name_by_path_and_where_installers_put_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = tmp_path / ".local" / "bin" / "some-tool-of-ours"
+    tool.parent.mkdir(parents=True)
+    tool.touch(mode=stat.S_IRWXU)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert find_tool("some-tool-of-ours") == str(tool)
+    assert find_tool(str(tool)) == str(tool)
+    assert find_tool("no-such-tool-of-ours") is None
+    monkeypatch.delenv("PATH")
+    assert find_tool("some-tool-of-ours") == str(tool)
+
+
+def test_a_tool_on_the_path_comes_first_and_its_path_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in (tmp_path / "bin", tmp_path / ".local" / "bin"):
+        folder.mkdir(parents=True)
+        (folder / "some-tool-of-ours").touch(mode=stat.S_IRWXU)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "bin")
+    monkeypatch.chdir(tmp_path)
+    assert find_tool("some-tool-of-ours") == str(tmp_path / "bin" / "some-tool-of-ours")
+
+
+def test_a_node_is_a_machine() -> None:
+    assert node() == os.uname().nodename[:100] != ""
+
+
+class TestSecretValues:
+    def test_are_those_of_settings_whose_names_tell_of_one(self, settings: Any) -> None:
+        settings.PAYMENT_TOKEN = "value-of-the-token"
+        settings.SITE_NAME = "not secret"
+        found = secret_values()
+        assert "value-of-the-token" in found
+        assert settings.SECRET_KEY in found
+        assert settings.WEBHOOKS["SECRET"] in found
+        assert "not secret" not in found
+
+    def test_are_found_however_deep_they_are(self, settings: Any) -> None:
+        settings.SERVICES = {
+            "mail": [{"password": "of-the-mail"}, {"host": "mail.example.com"}],
+            "PRIVATE": {"any": {"name": ("of-a-tuple", {"of-a-set"}, b"of-bytes \xff")}},
+        }
+        found = secret_values()
+        assert {"of-the-mail", "of-a-tuple", "of-a-set", "of-bytes �"} <= set(found)
+        assert "mail.example.com" not in found
+
+    def test_are_text_only(self, settings: Any) -> None:
+        settings.TOKEN_LIFETIME = 3600
+        settings.TOKEN_MODEL = None
+        assert all(isinstance(value, str) for value in secret_values())
+
+    def test_of_djangos_own_settings_hide_nothing_of_everyday(self, settings: Any) -> None:
+        shown = {"static/", "/static/", "/accounts/login/", "default", "django", "admin"}
+        assert not shown & set(secret_values())

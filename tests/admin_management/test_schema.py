@@ -1,0 +1,134 @@
+"""The OpenAPI schema is valid, and what the API really answers is what it says."""
+
+import importlib
+import sys
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import Client
+from drf_spectacular.generators import SchemaGenerator
+from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]
+
+from admin_management import urls
+
+from .conftest import LiveRun
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_runner")]
+
+UPDATE = "/admin/update/"
+
+
+@pytest.fixture
+def schema() -> Any:
+    generator = SchemaGenerator()  # type: ignore[no-untyped-call]
+    return as_json_schema(generator.get_schema(public=True))  # type: ignore[no-untyped-call]
+
+
+def as_json_schema(part: Any) -> Any:
+    """OpenAPI 3.0 says ``nullable`` where JSON Schema says null."""
+    if isinstance(part, list):
+        return [as_json_schema(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    part = {name: as_json_schema(value) for name, value in part.items()}
+    return {"anyOf": [part, {"type": "null"}]} if part.pop("nullable", False) else part
+
+
+def test_it_is_valid_and_nothing_had_to_be_guessed(capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("spectacular", "--validate", "--fail-on-warn")
+    assert "/admin/update/{id}/log/" in capsys.readouterr().out
+
+
+def test_the_api_stands_without_drf_spectacular(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "drf_spectacular", None)
+    monkeypatch.delattr(urls, "schema")
+    assert "schema" not in vars(importlib.reload(urls))
+
+
+def check(schema: dict[str, Any], answer: Any, path: str, method: str = "get") -> None:
+    responses = schema["paths"][path][method]["responses"]
+    content = responses[str(answer.status_code)]["content"]["application/json"]["schema"]
+    validator = Draft202012Validator(
+        {"components": schema["components"], **content}, format_checker=FormatChecker()
+    )
+    told = answer.json()
+    validator.validate(told)
+    assert_complete(schema, content, told)
+
+
+def assert_complete(schema: dict[str, Any], content: dict[str, Any], told: object) -> None:
+    """Nothing is told that the schema does not name."""
+    if "$ref" in content:
+        name = content["$ref"].rpartition("/")[2]
+        content = schema["components"]["schemas"][name]
+    content = content.get("anyOf", [content])[0]
+    if isinstance(told, dict) and "properties" in content:
+        assert set(told) <= set(content["properties"])
+        for key, value in told.items():
+            assert_complete(schema, content["properties"][key], value)
+    if isinstance(told, list):
+        for value in told:
+            assert_complete(schema, content["items"], value)
+
+
+@pytest.fixture
+def staff(client: Client, alice: User) -> Client:
+    client.force_login(alice)
+    return client
+
+
+def test_answers_about_runs_are_as_the_schema_says(
+    staff: Client, schema: dict[str, Any], live_run: LiveRun
+) -> None:
+    one, log = f"{UPDATE}{live_run.run.pk}/", f"{UPDATE}{live_run.run.pk}/log/"
+    live_run.begin("fetch")
+    live_run.say("From origin\n")
+    posted = staff.post(UPDATE, {"reason": "x"}, content_type="application/json")
+    assert "Location" in schema["paths"][UPDATE]["post"]["responses"]["202"]["headers"]
+    check(schema, posted, UPDATE, "post")
+    for _ in range(2):
+        check(schema, staff.get(UPDATE), UPDATE)
+        check(schema, staff.get(one), f"{UPDATE}{{id}}/")
+        check(schema, staff.get(log), f"{UPDATE}{{id}}/log/")
+        live_run.finish()
+
+
+def test_the_status_is_as_the_schema_says(
+    staff: Client, schema: dict[str, Any], live_run: LiveRun
+) -> None:
+    check(schema, staff.get("/admin/status/"), "/admin/status/")
+
+
+def test_a_status_of_nothing_but_problems_is_as_the_schema_says(
+    staff: Client, schema: dict[str, Any], settings: Any
+) -> None:
+    settings.ADMIN_MANAGEMENT = {"CHEKOUT": "/srv/site"}
+    check(schema, staff.get("/admin/status/"), "/admin/status/")
+
+
+@pytest.mark.parametrize(
+    ("request_line", "template", "body"),
+    [
+        (f"GET {UPDATE}?status=x", UPDATE, ""),
+        (f"GET {UPDATE}?cursor=x", UPDATE, ""),
+        ("GET /admin/status/?x=1", "/admin/status/", ""),
+        (f"POST {UPDATE}", UPDATE, "{"),
+        (f"POST {UPDATE}", UPDATE, '{"forse": true}'),
+        (f"POST {UPDATE}", UPDATE, "x" * 70_000),
+        (f"GET {UPDATE}00000000-0000-4000-8000-000000000000/", f"{UPDATE}{{id}}/", ""),
+    ],
+)
+def test_refusals_are_as_the_schema_says(
+    staff: Client, schema: dict[str, Any], request_line: str, template: str, body: str
+) -> None:
+    method, path = request_line.split()
+    answer = staff.generic(method, path, body, content_type="application/json")
+    assert answer.status_code >= 400
+    check(schema, answer, template, method.lower())
+
+
+def test_a_stranger_is_refused_as_the_schema_says(client: Client, schema: dict[str, Any]) -> None:
+    check(schema, client.get(UPDATE), UPDATE)
+    check(schema, client.post(UPDATE), UPDATE, "post")

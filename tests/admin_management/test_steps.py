@@ -1,0 +1,118 @@
+"""The steps of an update are data."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from admin_management.conf import DEFAULT_TIMEOUTS, AdminManagementSettings, ExtraStep
+from admin_management.runner.plan import Step
+from admin_management.steps import Tools, ordered_steps
+
+TOOLS = Tools(git="/bin/git", uv="/bin/uv", pm2="/bin/pm2", restart_script="/run/restart.sh")
+
+
+def steps(**settings: Any) -> tuple[Step, ...]:
+    return ordered_steps(AdminManagementSettings(checkout=Path("/srv/site"), **settings), TOOLS)
+
+
+def step(name: str, **settings: Any) -> Step:
+    (found,) = (each for each in steps(**settings) if each.name == name)
+    return found
+
+
+def without_options(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """A git command without its ``-c name=value``."""
+    words = list(argv)
+    while "-c" in words:
+        at = words.index("-c")
+        del words[at : at + 2]
+    return tuple(words)
+
+
+def test_the_steps_are_in_the_order_that_the_readme_gives() -> None:
+    assert [each.name for each in steps()] == list(DEFAULT_TIMEOUTS)
+    assert list(DEFAULT_TIMEOUTS) == [
+        *("fetch", "pull", "dependencies", "static_files", "migrations", "restart")
+    ]
+
+
+def test_each_has_its_own_time_out() -> None:
+    assert [each.timeout for each in steps()] == [60, 30, 600, 300, 600, 60]
+    timeouts = {**DEFAULT_TIMEOUTS, "migrations": 1800}
+    assert step("migrations", timeouts=timeouts).timeout == 1800
+
+
+def test_what_is_executed() -> None:
+    argv = {each.name: without_options(each.argv) for each in steps()}
+    assert argv == {
+        "fetch": (
+            *("/bin/git", "fetch", "--no-tags", "--", "origin"),
+            "+refs/heads/master:refs/remotes/origin/master",
+        ),
+        "pull": ("/bin/git", "pull", "--ff-only", "--no-rebase", "--", ".", "{revision}"),
+        "dependencies": ("/bin/uv", "sync", "--locked", "--no-dev", "--no-progress"),
+        "static_files": ("{python}", "manage.py", "collectstatic", "--noinput"),
+        "migrations": ("{python}", "manage.py", "migrate", "--noinput"),
+        "restart": ("/run/restart.sh", "student-attendance-django"),
+    }
+
+
+def test_remote_branch_and_process_are_the_sites() -> None:
+    conf = {"remote": "upstream", "branch": "release/1", "pm2_process": "my site"}
+    assert step("fetch", **conf).argv[-2:] == (
+        "upstream",
+        "+refs/heads/release/1:refs/remotes/upstream/release/1",
+    )
+    assert step("restart", **conf).argv[-1] == "my site"
+
+
+@pytest.mark.parametrize("name", ["fetch", "pull"])
+def test_git_runs_nothing_of_the_repositorys(name: str) -> None:
+    argv = step(name).argv
+    for option in ("core.hooksPath=/dev/null", "core.fsmonitor=false", "submodule.recurse=false"):
+        assert argv[argv.index(option) - 1] == "-c"
+
+
+def test_a_name_like_an_option_stands_where_no_option_can() -> None:
+    argv = step("fetch", remote="--upload-pack=evil").argv
+    assert argv.index("--") < argv.index("--upload-pack=evil")
+
+
+def test_only_the_sites_own_code_gets_the_sites_variables() -> None:
+    extra = ExtraStep(name="warm", argv=("warm",), timeout=5, after="restart")
+    assert [each.name for each in steps(extra_steps=(extra,)) if each.site_environment] == [
+        "static_files",
+        "migrations",
+        "warm",
+    ]
+
+
+def test_steps_of_the_sites_own_stand_where_it_put_them_in_the_order_it_gave() -> None:
+    def extra(name: str, **place: str) -> ExtraStep:
+        return ExtraStep(name=name, argv=(name,), timeout=5, **place)
+
+    names = [
+        each.name
+        for each in steps(
+            extra_steps=(
+                extra("d", after="restart"),
+                extra("b", before="migrations"),
+                extra("c", before="migrations"),
+                extra("a", before="fetch"),
+                extra("e", after="restart"),
+                extra("x", after="static_files"),
+            )
+        )
+    ]
+    assert names == [
+        *("a", "fetch", "pull", "dependencies", "static_files", "x"),
+        *("b", "c", "migrations", "restart", "d", "e"),
+    ]
+
+
+def test_a_step_of_the_sites_own_is_as_it_wrote_it() -> None:
+    extra = ExtraStep(name="warm", argv=("{python}", "warm"), timeout=5, before="restart")
+    assert step("warm", extra_steps=(extra,)) == Step(
+        name="warm", argv=("{python}", "warm"), timeout=5, site_environment=True
+    )

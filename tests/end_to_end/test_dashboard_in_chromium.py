@@ -1,0 +1,196 @@
+"""The pages in a real browser: their looks, their button, and the log that survives a restart."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+
+from admin_management.models import Run
+from tests.admin_management.conftest import LiveRun, live_run, no_runner
+from tests.conftest import Checkout
+
+__all__ = ("live_run", "no_runner")
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed"),
+    pytest.mark.usefixtures("no_runner"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    # Playwright's loop makes Django think that it is called from asynchronous code.
+    before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+    if before is None:
+        del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+class Visit:
+    """Alice, signed in, with one tab. Collects what the browser complains about."""
+
+    def __init__(self, browser: Browser, address: str, **options: Any) -> None:
+        self.complaints: list[str] = []
+        self.context: BrowserContext = browser.new_context(base_url=address, **options)
+        self.context.set_default_timeout(15_000)
+        self.context.route("**/favicon.ico", lambda route: route.fulfill(status=204))
+        self.page: Page = self.context.new_page()
+        self.page.on("console", self._hear)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.goto("/admin/dashboard/")
+        self.page.fill("#id_username", "alice")
+        self.page.fill("#id_password", "secret-of-alice")
+        self.page.click("[type=submit]")
+        expect(self.page.locator("h1")).to_have_text("Server updates")
+
+    def _hear(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def close(self) -> None:
+        # Nothing may still be asking while the database is emptied.
+        self.page.goto("about:blank")
+        self.context.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, live_server: Any, alice: User, checkout: Checkout) -> Iterator[Any]:
+    visits: list[Visit] = []
+
+    def begin(**options: Any) -> Visit:
+        visits.append(Visit(browser, live_server.url, **options))
+        return visits[-1]
+
+    yield begin
+    for each in visits:
+        each.close()
+
+
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_pages_look_right_and_load_nothing_foreign(
+    visit: Any, live_run: LiveRun, checkout: Checkout, color_scheme: str, width: int
+) -> None:
+    live_run.begin("fetch")
+    live_run.say("From a-remote-with-a-name-that-is-far-longer-than-a-narrow-page-is-wide" * 3)
+    (checkout.path / "version.txt").write_text("by hand\n")
+    alices = visit(color_scheme=color_scheme, viewport={"width": width, "height": 900})
+    page = alices.page
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert background == ("rgb(255, 255, 255)" if color_scheme == "light" else "rgb(18, 18, 18)")
+    for address in ("/admin/dashboard/", live_run.run.get_absolute_url()):
+        page.goto(address)
+        expect(page.locator(".am-log")).to_contain_text("a-remote-with-a-name")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert alices.complaints == []
+
+
+def test_the_button_asks_for_an_update(visit: Any) -> None:
+    alices = visit()
+    alices.page.get_by_placeholder("Why?").fill("new logo")
+    alices.page.get_by_role("button", name="Update", exact=True).click()
+    expect(alices.page.locator("[role=status]")).to_have_text("Waiting to begin")
+    run = Run.objects.get()
+    assert alices.page.url.endswith(run.get_absolute_url())
+    assert (run.trigger, run.reason, run.actor_name) == ("dashboard", "new logo", "alice")
+    assert alices.complaints == []
+
+
+def test_it_works_without_javascript(visit: Any) -> None:
+    page = visit(java_script_enabled=False).page
+    page.get_by_role("button", name="Update", exact=True).click()
+    expect(page.locator("[role=status]")).to_have_text("Waiting to begin")
+    assert page.locator("noscript meta[http-equiv=refresh]").count() == 1
+    assert Run.objects.count() == 1
+
+
+def test_the_browsable_api_asks_for_an_update(visit: Any) -> None:
+    alices = visit()
+    page = alices.page
+    page.goto("/admin/update/")
+    page.locator("textarea[name=_content]").fill('{"reason": "from the API\'s own page"}')
+    page.get_by_role("button", name="POST", exact=True).click()
+    expect(page.locator(".response-info")).to_contain_text("HTTP 202 Accepted")
+    run = Run.objects.get()
+    assert (run.trigger, run.reason) == ("api", "from the API's own page")
+    assert alices.complaints == []
+
+
+def test_the_log_is_followed_through_a_restart_to_the_end(visit: Any, live_run: LiveRun) -> None:
+    page = visit().page
+    page.goto(live_run.run.get_absolute_url())
+    log, say = page.locator(".am-log"), page.locator(".am-say")
+    live_run.begin("fetch")
+    live_run.say("€ first line\n")
+    expect(log).to_contain_text("€ first line")
+    expect(page.locator("[data-step=fetch]")).to_contain_text("running")
+
+    def refuse(route: Route) -> None:
+        route.abort()
+
+    page.route("**/log/**", refuse)
+    expect(say).to_have_text("The server is restarting…")
+    live_run.begin("warm_cache")
+    live_run.say("second line\n")
+    page.unroute("**/log/**", refuse)
+    expect(log).to_contain_text("second line")
+    expect(say).to_have_text("Running")
+    expect(page.locator("[data-step=fetch]")).to_contain_text("succeeded")
+    # The settings do not foresee the second one.
+    steps = page.locator(".am-step").evaluate_all("all => all.map(one => one.dataset.step)")
+    assert steps[:3] == ["fetch", "warm_cache", "preconditions"]
+    told = log.text_content() or ""
+    assert (told.count("first line"), told.count("second line")) == (1, 1)
+
+    live_run.finish("Updated: abc1234 new logo")
+    expect(page.locator(".am-notice-success")).to_have_text("Updated: abc1234 new logo")
+    expect(page.locator(".am-live")).to_have_count(0)
+
+
+def test_a_proxy_without_a_server_behind_it_is_waited_for(visit: Any, live_run: LiveRun) -> None:
+    page = visit().page
+    page.route("**/log/**", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
+    page.goto(live_run.run.get_absolute_url())
+    say = page.locator(".am-say")
+    expect(say).to_have_text("The server is restarting…")
+    page.unroute_all()
+    page.route("**/log/**", lambda route: route.fulfill(status=200, body="<h1>Back soon</h1>"))
+    page.wait_for_timeout(2500)
+    expect(say).to_have_text("The server is restarting…")
+    page.unroute_all()
+    expect(say).to_have_text("Running")
+
+
+def test_who_is_signed_out_is_told(visit: Any, live_run: LiveRun) -> None:
+    alices = visit()
+    alices.page.goto(live_run.run.get_absolute_url())
+    alices.context.clear_cookies()
+    expect(alices.page.locator(".am-say")).to_contain_text("You are signed out.")
+
+
+def test_nothing_is_asked_while_nobody_looks(visit: Any, live_run: LiveRun) -> None:
+    page = visit().page
+    page.goto(live_run.run.get_absolute_url())
+    hide = (
+        "hidden => Object.defineProperty(document, 'hidden', {configurable: true, value: hidden})"
+    )
+    page.evaluate(hide, True)
+    page.wait_for_timeout(1500)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(2500)
+    assert asked == []
+    page.evaluate(hide, False)
+    with page.expect_request("**/log/**"):
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")

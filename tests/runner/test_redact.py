@@ -1,0 +1,159 @@
+"""Hiding secrets."""
+
+import json
+from base64 import b64encode
+from urllib.parse import quote
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from admin_management.runner.redact import (
+    REDACTED,
+    SHORTEST,
+    Redactor,
+    looks_secret,
+    secrets_in_environment,
+)
+
+SECRET = 'p@ss/w"o\\r d-ünïcode'
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("SECRET_KEY", "GITHUB_WEBHOOK_SECRET", "DB_PASSWORD", "PGPASSWORD", "passwd", "DB_PASS"),
+        *("EMAIL_PASS", "MYSQL_PWD", "SSH_PASSPHRASE", "API_TOKEN", "AWS_ACCESS_KEY_ID", "APIKEY"),
+        *("STRIPE_KEY", "key", "SENTRY_DSN", "DATABASE_URL", "PRIVATE_PEM", "GOOGLE_CREDENTIALS"),
+        *("SIGNING_SALT", "SECRET_KEY_FALLBACKS"),
+    ],
+)
+def test_a_name_that_tells_of_a_secret(name: str) -> None:
+    assert looks_secret(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("PATH", "HOME", "PWD", "OLDPWD", "LANG", "DEBUG", "STATIC_URL", "MEDIA_URL", "LOGIN_URL"),
+        *("LOGIN_REDIRECT_URL", "LOGOUT_REDIRECT_URL", "PASSWORD_HASHERS", "COMPASS", "MONKEY"),
+        *("AUTH_PASSWORD_VALIDATORS", "PASSWORD_RESET_TIMEOUT", "KEYBOARD", "SSH_AUTH_SOCK"),
+    ],
+)
+def test_a_name_that_does_not(name: str) -> None:
+    assert not looks_secret(name)
+
+
+def test_the_environment_is_searched_by_name() -> None:
+    environ = {"HOME": "/home/site", "DB_PASSWORD": "hunter2", "PGHOST": "db"}
+    assert secrets_in_environment(environ) == ["hunter2"]
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        SECRET,
+        json.dumps(SECRET),
+        repr(SECRET),
+        quote(SECRET, safe=""),
+        b64encode(SECRET.encode()).decode(),
+        b64encode(SECRET.encode()).decode().rstrip("="),
+    ],
+)
+def test_a_known_value_is_hidden_in_the_spellings_that_it_travels_in(spelling: str) -> None:
+    line = Redactor([SECRET]).line(f"before {spelling} after")
+    assert REDACTED in line
+    assert line.startswith("before ")
+    assert line.endswith(" after")
+    assert "ss/w" not in line
+    assert spelling.strip("\"'=") not in line
+
+
+def test_a_secret_that_was_read_with_its_line_end_is_hidden() -> None:
+    assert Redactor(["hunter2-hunter2\n"]).line("it is hunter2-hunter2") == f"it is {REDACTED}"
+
+
+def test_each_line_of_a_key_is_hidden() -> None:
+    key = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0B\n  AQEFAASCBKcwggSjAgEA\n"
+    redactor = Redactor([key])
+    assert redactor.line("MIIEvQIBADANBgkqhkiG9w0B") == REDACTED
+    assert redactor.line("AQEFAASCBKcwggSjAgEA") == REDACTED
+    assert redactor.line(json.dumps({"key": key})) == f'{{"key": "{REDACTED}"}}'
+
+
+def test_a_secret_inside_a_longer_one_leaves_nothing_of_it() -> None:
+    redactor = Redactor(["hunter2", "hunter2-and-more"])
+    assert redactor.line("hunter2-and-more, hunter2") == f"{REDACTED}, {REDACTED}"
+
+
+def test_a_short_value_does_not_black_out_the_log() -> None:
+    assert Redactor(["", "x", "12345"]).line("exit 12345 x") == "exit 12345 x"
+    assert len("123456") == SHORTEST
+
+
+def test_a_variable_of_bytes_that_are_no_text_is_hidden_as_it_is_printed() -> None:
+    value = b"hunter2-\xff\xfe-hunter2"
+    redactor = Redactor([value.decode(errors="surrogateescape")])
+    assert redactor.line(f"it is {value.decode(errors='replace')}") == f"it is {REDACTED}"
+
+
+def test_a_value_that_no_program_can_print_is_no_error() -> None:
+    assert Redactor(["\ud800 half a pair"]).line("fine") == "fine"
+
+
+@pytest.mark.parametrize(
+    ("line", "hidden"),
+    [
+        ("https://user:hunter2@example.com/x", f"https://{REDACTED}@example.com/x"),
+        ("postgres://:hunter2@db/x", f"postgres://{REDACTED}@db/x"),
+        ("https://0123456789abcdef0123@example.com", f"https://{REDACTED}@example.com"),
+        (f"token ghp_{'a1' * 18} used", f"token {REDACTED} used"),
+        (f"github_pat_{'a_' * 12}", REDACTED),
+        (f"glpat-{'a-' * 10}", REDACTED),
+        ("xoxb-123456789012-abc", REDACTED),
+        ("AKIAIOSFODNN7EXAMPLE", REDACTED),
+        (f"pypi-{'Ag' * 12}", REDACTED),
+        (f"sk_live_{'a' * 16}", REDACTED),
+        ("Bearer eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl", f"Bearer {REDACTED}"),
+    ],
+)
+def test_what_has_the_shape_of_a_secret_is_hidden(line: str, hidden: str) -> None:
+    assert Redactor([]).line(line) == hidden
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "From https://github.com/octocat/site",
+        "git@github.com:octocat/site.git",
+        "http://localhost:8000/@octocat",
+        "alice@example.com",
+        "Installed 12 packages in 34 ms",
+        "e83c5163316f89bfbde7d9ab23ca2e25604af290 Initial revision",
+    ],
+)
+def test_everyday_lines_are_left_alone(line: str) -> None:
+    assert Redactor([]).line(line) == line
+
+
+VALUES = st.lists(st.text("abcxyz012 +/=\"'\\\n%äé☃", min_size=SHORTEST, max_size=20), max_size=4)
+
+
+@given(VALUES, st.data())
+def test_a_known_value_never_gets_through(values: list[str], data: st.DataObject) -> None:
+    redactor = Redactor(values)
+    noise = st.text("abcxyz012 +/=\"'\\%", max_size=10)
+    line = "".join(
+        data.draw(noise) + value.replace("\n", " ") + data.draw(noise) for value in values
+    )
+    shown = redactor.line(line)
+    for value in values:
+        assert "\n" in value or value not in shown
+
+
+@given(VALUES, st.text(max_size=200))
+def test_hiding_twice_hides_no_more(values: list[str], line: str) -> None:
+    redactor = Redactor(values)
+    assume(REDACTED not in line)
+    once = redactor.line(line)
+    assert redactor.line(once) == once

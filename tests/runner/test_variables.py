@@ -1,0 +1,40 @@
+"""Which variables of the site a tool may see."""
+
+import os
+
+from admin_management.runner.variables import for_tools
+
+
+def test_secrets_of_the_site_do_not_reach_a_tool() -> None:
+    environ = {
+        "HOME": "/home/site",
+        "DATABASE_URL": "postgres://x",
+        "SECRET_KEY": "x",
+        "DEBUG": "1",
+    }
+    assert for_tools(environ, []) == {"HOME": "/home/site", "PATH": os.defpath, "NO_COLOR": "1"}
+
+
+def test_where_things_are_and_how_to_get_there_does() -> None:
+    environ = {
+        "LC_ALL": "C.UTF-8",
+        "UV_INDEX_PRIVATE_PASSWORD": "of a package index",
+        "PM2_HOME": "/home/site/.pm2",
+        "SSH_AUTH_SOCK": "/run/agent",
+        "GIT_SSH_COMMAND": "ssh -i key",
+        "https_proxy": "http://proxy:3128",
+        "SSL_CERT_FILE": "/etc/ca.pem",
+        "TMPDIR": "/var/tmp",
+    }
+    assert for_tools(environ, []).items() >= environ.items()
+
+
+def test_variables_that_steer_git_or_python_do_not() -> None:
+    environ = {"GIT_DIR": "/x", "GIT_CONFIG_COUNT": "1", "PYTHONPATH": "/x", "VIRTUAL_ENV": "/x"}
+    assert for_tools(environ, []).keys() == {"PATH", "NO_COLOR"}
+
+
+def test_the_folders_of_the_tools_are_searched_last() -> None:
+    tools = ["/usr/bin/git", "/opt/node/bin/pm2", "/opt/node/bin/uv", "not-found"]
+    environ = for_tools({"PATH": "/usr/local/bin"}, tools)
+    assert environ["PATH"] == "/usr/local/bin:/usr/bin:/opt/node/bin"

@@ -1,0 +1,74 @@
+"""The README says what is true."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+from django.core.management import load_command_class
+from django.urls import resolve
+
+from admin_management.conf import DEFAULT_TIMEOUTS, AdminManagementSettings
+from admin_management.runner.status import Status
+from webhooks.conf import WebhooksSettings
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def keys_of_table(setting: str) -> dict[str, str]:
+    """Key and default of each row of the first table after the setting's name."""
+    after = README.split("## Settings")[1].split(f"`{setting}`", 1)[1].lstrip("\n.: ")
+    rows = re.findall(r"^\| `([A-Z_0-9]+)` \| (.*?) \|", after.split("\n\n")[1], re.MULTILINE)
+    return dict(rows)
+
+
+def test_the_table_of_admin_management_lists_every_key() -> None:
+    documented = list(keys_of_table("ADMIN_MANAGEMENT"))
+    assert documented == [field.name.upper() for field in fields(AdminManagementSettings)]
+
+
+def test_the_table_of_admin_management_gives_the_defaults_of_the_code() -> None:
+    defaults = AdminManagementSettings(checkout=ROOT)
+    for key, documented in keys_of_table("ADMIN_MANAGEMENT").items():
+        if documented.startswith('`"'):
+            assert documented.strip('`"') == getattr(defaults, key.lower())
+
+
+def test_the_table_of_webhooks_lists_every_key() -> None:
+    documented = list(keys_of_table("WEBHOOKS"))
+    assert documented == [field.name.upper() for field in fields(WebhooksSettings)]
+
+
+def test_the_table_of_steps_gives_the_time_outs_of_the_code() -> None:
+    table = README.split("## What an update does")[1].split("\n\n")[1]
+    documented = [int(seconds) for seconds in re.findall(r"\| (\d+) s \|", table)]
+    assert documented == list(DEFAULT_TIMEOUTS.values())
+
+
+def test_every_address_of_the_api_exists() -> None:
+    run = "00000000-0000-0000-0000-000000000000"
+    addresses = re.findall(r"^\| `(?:GET|POST) (/[^`?]*)", README, re.MULTILINE)
+    assert len(addresses) == 7
+    for address in addresses:
+        resolve(address.replace("<id>", run))
+
+
+def test_every_management_command_exists() -> None:
+    commands = set(re.findall(r"python manage\.py (\w+_\w+)", README))
+    assert commands == {"update_server", "update_status", "settle_runs"}
+    for command in commands:
+        load_command_class("admin_management", command)
+
+
+def test_the_statuses_are_those_of_the_code() -> None:
+    row = re.search(r"^\| status \| `(.*?)` \|", README, re.MULTILINE)
+    assert row is not None
+    assert set(re.split(r" (?:→|/) ", row[1])) == {status.value for status in Status}
+
+
+def test_every_linked_file_exists() -> None:
+    documents = [ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")]
+    for document in documents:
+        for link in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+            if "://" not in link:
+                assert (document.parent / link).exists(), f"{document.name} links to {link}"

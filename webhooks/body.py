@@ -1,0 +1,42 @@
+"""Read a request's body within bounds, and let nobody have it before it is verified."""
+
+from collections.abc import Iterator
+from tempfile import SpooledTemporaryFile
+from typing import Protocol
+
+from .exceptions import TooLargeError, UnreadableError
+from .github import Verifier
+
+MAX_SIZE = 25 * 1024 * 1024
+"""GitHub never sends more: https://docs.github.com/en/webhooks/webhook-events-and-payloads."""
+
+CHUNK_SIZE = 64 * 1024
+IN_MEMORY = 1024 * 1024
+"""What is longer waits on disk for its verdict, so that strangers cannot fill the memory."""
+
+
+class Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def read_verified(stream: Readable, verifier: Verifier) -> bytes:
+    """The whole body; raises UnverifiedError, TooLargeError or UnreadableError instead."""
+    size = 0
+    with SpooledTemporaryFile(max_size=IN_MEMORY) as spool:
+        for chunk in _chunks(stream):
+            size += len(chunk)
+            if size > MAX_SIZE:
+                raise TooLargeError
+            verifier.update(chunk)
+            spool.write(chunk)
+        verifier.verify()
+        spool.seek(0)
+        return spool.read()
+
+
+def _chunks(stream: Readable) -> Iterator[bytes]:
+    try:
+        while chunk := stream.read(CHUNK_SIZE):
+            yield chunk
+    except Exception:  # each server has its own classes for a broken body
+        raise UnreadableError from None

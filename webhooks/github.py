@@ -1,0 +1,203 @@
+"""GitHub's side of the door: is it signed, and what does it say? Pure functions, no I/O.
+
+https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
+https://docs.github.com/en/webhooks/webhook-events-and-payloads
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NoReturn
+from urllib.parse import parse_qsl
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
+
+from .exceptions import ParseError, UnverifiedError
+
+SIGNATURE = re.compile(r"sha256=([0-9A-Fa-f]{64})")
+REVISION = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+MAX_REF = 255
+MAX_NAME = 150
+"""Characters of a ref, and of any other text. GitHub's own limits are below these."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payload:
+    """The few fields of a delivery that are used, fit to be stored; what is missing is empty.
+
+    ``ref``, ``before``, ``after`` and ``deleted`` are read from a push only.
+    """
+
+    event: str
+    action: str = ""
+    repository: str = ""
+    sender: str = ""
+    ref: str = ""
+    before: str = ""
+    after: str = ""
+    deleted: bool = False
+
+
+class Verifier:
+    """Checks the signature of a body that arrives in pieces.
+
+    Raises UnverifiedError at once if no body could pass: a signature of the wrong shape, or a
+    secret that is empty or blank, which must mean "closed" and never "open".
+    """
+
+    def __init__(self, *, signature: str, secret: str) -> None:
+        shape = SIGNATURE.fullmatch(signature)
+        if shape is None or not secret.strip():
+            raise UnverifiedError
+        self._signature = bytes.fromhex(shape[1])
+        self._hmac = HMAC(secret.encode("utf-8", "surrogatepass"), SHA256())
+
+    def update(self, chunk: bytes) -> None:
+        self._hmac.update(chunk)
+
+    def verify(self) -> None:
+        """Raises UnverifiedError unless the pieces were signed with the secret. Call it once."""
+        try:
+            self._hmac.verify(self._signature)
+        except InvalidSignature:
+            raise UnverifiedError from None
+
+
+def verify_signature(*, body: bytes, signature: str, secret: str) -> bool:
+    """Whether ``signature``, as in X-Hub-Signature-256, is that of ``body``. Never raises.
+
+    https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
+    """
+    try:
+        verifier = Verifier(signature=signature, secret=secret)
+        verifier.update(body)
+        verifier.verify()
+    except UnverifiedError:
+        return False
+    return True
+
+
+def parse(*, event: str, content_type: str, body: bytes) -> Payload:
+    """What a delivery says. Raises ParseError, and nothing else, for what GitHub would not send.
+
+    https://docs.github.com/en/webhooks/webhook-events-and-payloads#push
+    """
+    document = _document(_json_text(content_type, body))
+    repository = _object(document, "repository")
+    payload = Payload(
+        event=event,
+        action=_text(document, "action"),
+        repository=_text(repository, "full_name"),
+        sender=_text(_object(document, "sender"), "login"),
+    )
+    if event != "push":
+        return payload
+    return replace(
+        payload,
+        repository=_needed(repository, "full_name"),
+        ref=_ref(document),
+        before=_revision(document, "before"),
+        after=_revision(document, "after"),
+        deleted=_flag(document, "deleted"),
+    )
+
+
+def _json_text(content_type: str, body: bytes) -> str:
+    """The payload's text, from either of the content types that a webhook can be set to."""
+    match content_type.partition(";")[0].strip().lower():
+        case "application/json":
+            return _decoded(body)
+        case "application/x-www-form-urlencoded":
+            return _form_field(body)
+        case _:
+            raise ParseError("The content type is neither JSON nor a form.")
+
+
+def _decoded(body: bytes) -> str:
+    # json.loads() would guess UTF-16 and UTF-32 from bytes; a payload is UTF-8.
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        raise ParseError("The body is not UTF-8.") from None
+
+
+def _form_field(body: bytes) -> str:
+    try:
+        fields = parse_qsl(
+            body.decode("ascii"), strict_parsing=True, errors="strict", max_num_fields=8
+        )
+    except ValueError:
+        raise ParseError("The body is not a form.") from None
+    payloads = [value for name, value in fields if name == "payload"]
+    if len(payloads) != 1:
+        raise ParseError("The form does not have one field named payload.")
+    return payloads[0]
+
+
+def _document(text: str) -> dict[str, object]:
+    try:
+        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise ParseError("The payload is not JSON.") from None
+    if not isinstance(document, dict):
+        raise ParseError("The payload is not an object.")
+    return document
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("A name occurs twice in one object.")
+    return document
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON.")
+
+
+def _object(document: Mapping[str, object], name: str) -> Mapping[str, object]:
+    value = document.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ParseError(f"{name} is not an object.")
+    return value
+
+
+def _text(document: Mapping[str, object], name: str, longest: int = MAX_NAME) -> str:
+    return "" if document.get(name) is None else _needed(document, name, longest)
+
+
+def _needed(document: Mapping[str, object], name: str, longest: int = MAX_NAME) -> str:
+    value = document.get(name)
+    if not isinstance(value, str):
+        raise ParseError(f"{name} is not a string.")
+    if len(value) > longest:
+        raise ParseError(f"{name} is too long.")
+    # Databases refuse NUL and lone surrogates; logs and pages must not obey control characters.
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in value)
+
+
+def _ref(document: Mapping[str, object]) -> str:
+    value = _needed(document, "ref", MAX_REF)
+    if not value.startswith("refs/"):
+        raise ParseError("ref is not a full ref.")
+    return value
+
+
+def _revision(document: Mapping[str, object], name: str) -> str:
+    value = document.get(name)
+    if not isinstance(value, str) or not REVISION.fullmatch(value):
+        raise ParseError(f"{name} is not a commit.")
+    return value
+
+
+def _flag(document: Mapping[str, object], name: str) -> bool:
+    value = document.get(name)
+    if not isinstance(value, bool):
+        raise ParseError(f"{name} is neither true nor false.")
+    return value

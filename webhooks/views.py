@@ -1,0 +1,148 @@
+"""Hear from GitHub: believe nothing unsigned, write down what is signed, ask for a run."""
+
+import logging
+import re
+from ipaddress import ip_address
+
+from django.db import Error as DatabaseFailure
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+
+from admin_management.exceptions import SettingsError
+from admin_management.launcher import Requester, request_update, settle
+from admin_management.models import Trigger
+
+from .body import MAX_SIZE, Readable, read_verified
+from .conf import WebhooksSettings
+from .exceptions import DisabledError, ParseError, RefusedError, TooLargeError
+from .github import Payload, Verifier, parse
+from .models import Delivery, Outcome, facts_of
+
+logger = logging.getLogger("webhooks")
+
+TOKEN = re.compile(r"[0-9A-Za-z_-]{1,64}")
+"""What a delivery id and the name of an event look like; neither is signed."""
+
+RETRY_AFTER = "60"
+"""Seconds. GitHub does not retry by itself, but shows the failure and a button to redeliver."""
+
+
+@csrf_exempt
+@transaction.non_atomic_requests
+@require_POST
+def receive(request: HttpRequest) -> HttpResponse:
+    """Answer one delivery: 200 or 202 if it was signed, and what is wrong with it if not."""
+    try:
+        return _receive(request)
+    except RefusedError as error:
+        logger.warning("Delivery refused: %s", error)
+        return JsonResponse({"error": str(error)}, status=error.status)
+    except (DatabaseFailure, OSError, SettingsError):
+        logger.exception("Delivery not recorded, or its run not started")
+        return JsonResponse(
+            {"error": "Try again later."}, status=503, headers={"Retry-After": RETRY_AFTER}
+        )
+
+
+def _receive(request: HttpRequest) -> HttpResponse:
+    conf = _settings()
+    body = _verified_body(request, conf)
+    delivery_id = _token(request, "X-GitHub-Delivery")
+    payload = parse(
+        event=_token(request, "X-GitHub-Event"),
+        content_type=request.headers.get("Content-Type", ""),
+        body=body,
+    )
+    facts = facts_of(payload, body)
+    reason = conf.why_ignored(payload)
+    with transaction.atomic():
+        delivery = Delivery.objects.receive(delivery_id=delivery_id, reason=reason, **facts)
+        is_repeated = delivery.led_to_a_run
+        if not reason and not is_repeated:
+            _request_update(request, payload, delivery, facts)
+            return _answer(delivery, 202)
+    _settle()
+    return _answer(delivery, 200 if is_repeated or delivery.outcome == Outcome.PING else 202)
+
+
+def _settings() -> WebhooksSettings:
+    try:
+        conf = WebhooksSettings.load()
+    except SettingsError:
+        logger.exception("Webhooks are off: a setting is wrong")
+        raise DisabledError from None
+    if not conf.is_enabled:
+        raise DisabledError
+    return conf
+
+
+def _verified_body(request: HttpRequest, conf: WebhooksSettings) -> bytes:
+    if _declared_length(request) > MAX_SIZE:
+        raise TooLargeError
+    signature = request.headers.get("X-Hub-Signature-256", "")
+    return read_verified(_stream(request), Verifier(signature=signature, secret=conf.secret))
+
+
+def _declared_length(request: HttpRequest) -> int:
+    try:
+        return int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError:
+        return 0
+
+
+def _stream(request: HttpRequest) -> Readable:
+    """The body as a stream. ``request.body`` has a limit of its own, and an HTML page for it."""
+    # A chunked body declares no length, and Django's stream is then empty. The server's ends by
+    # itself where the server says so (wsgi.input_terminated).
+    if not request.META.get("CONTENT_LENGTH") and request.META.get("wsgi.input_terminated"):
+        stream: Readable = request.META["wsgi.input"]
+        return stream
+    return request
+
+
+def _token(request: HttpRequest, header: str) -> str:
+    value = request.headers.get(header, "")
+    if not TOKEN.fullmatch(value):
+        raise ParseError(f"{header} is missing or malformed.")
+    return value
+
+
+def _request_update(
+    request: HttpRequest, payload: Payload, delivery: Delivery, facts: dict[str, str]
+) -> None:
+    """Ask for a run. When this is committed the launcher also settles what has ended."""
+    branch = payload.ref.removeprefix("refs/heads/")
+    by = f" by {payload.sender}" if payload.sender else ""
+    actor = f"GitHub: {payload.sender}" if payload.sender else "GitHub"
+    run, _ = request_update(
+        trigger=Trigger.WEBHOOK,
+        requester=Requester(name=actor, address=_address(request)),
+        reason=f"push of {payload.after[:7]} to {branch}{by}",
+    )
+    delivery.accept(run, actor=actor, **facts)
+    logger.info("Delivery %s accepted", delivery.delivery_id, extra={"run": str(run.pk)})
+
+
+def _address(request: HttpRequest) -> str | None:
+    """Who is connected to the server; None behind a Unix socket."""
+    try:
+        return str(ip_address(request.META.get("REMOTE_ADDR", "").partition("%")[0]))
+    except ValueError:
+        return None
+
+
+def _settle() -> None:
+    """Each request brings finished runs into the database; none fails because that failed."""
+    try:
+        settle()
+    except Exception:
+        logger.exception("Runs could not be settled")
+
+
+def _answer(delivery: Delivery, status: int) -> HttpResponse:
+    run = delivery.run_id and str(delivery.run_id)
+    return JsonResponse(
+        {"outcome": delivery.outcome, "reason": delivery.reason, "run": run}, status=status
+    )

@@ -1,0 +1,34 @@
+"""The live site that the tests of this folder share."""
+
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.live_site import LiveSite
+from demo.tools import ROOT, Toolbox
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSite]:
+    """The demo's site with gunicorn under a PM2 of its own, on a free port."""
+    toolbox = Toolbox(Path(ROOT / ".demo"))
+    if not toolbox.pm2.exists() or shutil.which("node") is None:
+        pytest.skip("PM2 is not installed: python3 dev.py test installs it where npm is there")
+    toolbox.install_uv()
+    site = LiveSite(tmp_path_factory.mktemp("live") / "site", free_port(), toolbox)
+    try:
+        site.create()
+        site.start()
+        yield site
+    finally:
+        site.stop()

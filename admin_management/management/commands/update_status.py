@@ -8,6 +8,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 
 from admin_management.launcher import settle
 from admin_management.status import read_status
+from admin_management.summary import summary
 
 
 class Command(BaseCommand):
@@ -19,4 +20,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         settle()
-        self.stdout.write(json.dumps(read_status(fetch=options["fetch"]), cls=DjangoJSONEncoder))
+        status = read_status(fetch=options["fetch"])
+        if options["json"]:
+            self.stdout.write(json.dumps(status, cls=DjangoJSONEncoder))
+        else:
+            self.stdout.write(summary(status), ending="")

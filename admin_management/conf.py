@@ -15,13 +15,20 @@ from .runner.redact import looks_secret
 
 DEFAULT_TIMEOUTS: Mapping[str, float] = {
     "fetch": 60,
+    "rehearsal": 900,
     "pull": 30,
     "dependencies": 600,
     "static_files": 300,
     "migrations": 600,
     "restart": 60,
+    "proof": 30,
+    "soak": 5,
 }
 """The built-in steps, in their order, and the seconds each may take."""
+
+
+LINKED_FILES = (".env",)
+"""Untracked files of the checkout that a rehearsal needs too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +55,8 @@ class AdminManagementSettings:
     pm2: str = "pm2"
     timeouts: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_TIMEOUTS))
     extra_steps: tuple[ExtraStep, ...] = ()
+    rehearse: bool = True
+    linked_files: tuple[str, ...] = LINKED_FILES
 
     @classmethod
     def load(cls) -> Self:
@@ -60,6 +69,8 @@ class AdminManagementSettings:
                 values[name] = _word(name, values[name])
         values["timeouts"] = _timeouts(values.get("timeouts", {}))
         values["extra_steps"] = _extra_steps(values.get("extra_steps", ()))
+        values["rehearse"] = _flag("rehearse", values.get("rehearse", True))
+        values["linked_files"] = _inner_paths(values.get("linked_files", LINKED_FILES))
         return cls(**values)
 
 
@@ -135,6 +146,22 @@ def _word(key: str, value: object) -> str:
     if not isinstance(value, str) or not value or value.startswith("-") or not value.isprintable():
         raise _wrong(key, f"is {value!r}", "Write a name or path that does not start with a dash.")
     return value
+
+
+def _flag(key: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(key, f"is {value!r}", "Write True or False.")
+    return value
+
+
+def _inner_paths(value: object) -> tuple[str, ...]:
+    hint = 'Write a list of paths inside the checkout, like [".env"].'
+    if not isinstance(value, list | tuple):
+        raise _wrong("linked_files", "is not a list", hint)
+    for path in value:
+        if not isinstance(path, str) or Path(path).is_absolute() or ".." in Path(path).parts:
+            raise _wrong("linked_files", f"has {path!r}", hint)
+    return tuple(value)
 
 
 def _seconds(key: str, value: object) -> float:

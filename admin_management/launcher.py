@@ -12,26 +12,25 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from django.db import transaction
+from django.db import connections, transaction
 
 from .audit import Kind
 from .conf import AdminManagementSettings, find_tool, secret_values
+from .health import addresses, headers
 from .models import AuditEvent, Run, StepRun, Trigger
 from .runner import __name__ as runner_package
 from .runner.journal import Progress, replay
 from .runner.lock import Lock
-from .runner.plan import PYTHON, Plan
-from .runner.process import end_orphan
+from .runner.plan import PYTHON, Health, Plan, Rehearsal
+from .runner.recovery import DIED, end_children
 from .runner.state import NotAGitCheckoutError, StateDirectory, private
-from .runner.status import Status, StepStatus
+from .runner.status import Status
 from .steps import Tools, ordered_steps
 
 logger = logging.getLogger("admin_management")
 
 SPAWN_TIMEOUT = 10.0
 """Seconds until the runner must have detached itself; it does so before it imports anything."""
-
-DIED = "The runner died before it could finish. Ask for another update to go on from here."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +88,8 @@ def start_next() -> None:
         if lock is None:
             return
         with lock:
+            if _recover(state, lock):
+                return
             _settle_runs(state, runner_is_dead=True)
             run = Run.objects.here().queued().first()
             if run is not None and run.claim() and _launch(run, state, lock):
@@ -111,6 +112,8 @@ def settle() -> int:
         if lock is not None:
             with lock:
                 settled += _settle_runs(state, runner_is_dead=True)
+                if _recover(state, lock):
+                    return settled
     start_next()
     return settled
 
@@ -149,18 +152,22 @@ def _settle_runs(state: StateDirectory, *, runner_is_dead: bool) -> int:
     for run in Run.objects.here().running():
         progress = replay(state.journal(str(run.pk)))
         if not progress.status.is_final:
-            if not runner_is_dead:
+            if not runner_is_dead or progress.checkpoint:
                 continue
-            _end_orphans(progress)
-            progress.interrupt(DIED)
+            end_children(progress)
+            progress.interrupt(f"{DIED} Ask for another update to go on from here.")
         settled += _record(run, progress)
     return settled
 
 
-def _end_orphans(progress: Progress) -> None:
-    for step in progress.steps:
-        if step.status is StepStatus.RUNNING and step.process is not None:
-            end_orphan(step.process, step.process_start)
+def _recover(state: StateDirectory, lock: Lock) -> bool:
+    """Hand the lock over to a recovery, if a dead runner has left something half changed."""
+    if not any(
+        replay(state.journal(str(run.pk))).needs_recovery for run in Run.objects.here().running()
+    ):
+        return False
+    _spawn(("--recover", str(AdminManagementSettings.load().checkout)), state, lock)
+    return True
 
 
 def _record(run: Run, progress: Progress) -> bool:
@@ -184,7 +191,7 @@ def _launch(run: Run, state: StateDirectory, lock: Lock) -> bool:
         folder.mkdir(mode=0o700)
         plan = _plan(run, state, folder)
         plan.write(folder / "plan.json")
-        _spawn(folder / "plan.json", state, lock)
+        _spawn((str(folder / "plan.json"),), state, lock)
     except (OSError, subprocess.SubprocessError) as error:
         message = f"The runner could not be started: {error}"
         _record(run, Progress(status=Status.FAILED, message=message))
@@ -219,16 +226,30 @@ def _plan(run: Run, state: StateDirectory, folder: Path) -> Plan:
         pm2_process=conf.pm2_process,
         steps=ordered_steps(conf, tools),
         prove_environment=(PYTHON, "manage.py", "check"),
+        undo_migrations=(PYTHON, "manage.py", "undo_migrations"),
         settle=(PYTHON, "manage.py", "settle_runs"),
+        rehearsal=_rehearsal(conf),
+        health=Health(addresses=addresses(), headers=headers()),
     )
 
 
-def _spawn(plan: Path, state: StateDirectory, lock: Lock) -> None:
+def _rehearsal(conf: AdminManagementSettings) -> Rehearsal | None:
+    if not conf.rehearse:
+        return None
+    databases = {
+        alias: str(Path(connections[alias].settings_dict["NAME"]).absolute())
+        for alias in connections
+        if connections[alias].vendor == "sqlite" and not connections[alias].is_in_memory_db()
+    }
+    return Rehearsal(linked_files=conf.linked_files, databases=databases)
+
+
+def _spawn(arguments: tuple[str, ...], state: StateDirectory, lock: Lock) -> None:
     """Start the runner and wait for its first process, which ends as soon as it has forked.
 
     From then on the runner has no parent that PM2 could find (PM2 7 kills by parent pid).
     """
-    argv = (sys.executable, "-P", "-m", runner_package, str(plan), str(lock.descriptor))
+    argv = (sys.executable, "-P", "-m", runner_package, *arguments, str(lock.descriptor))
     with open(state.log, "ab", opener=private) as log:
         subprocess.run(
             argv,

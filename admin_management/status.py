@@ -132,8 +132,8 @@ class _Site:
         return {
             "name": self._conf.remote,
             "branch": self._conf.branch,
-            "ahead": self._count(f"{self._remote_revision}..HEAD"),
-            "behind": self._count(f"{self._live_revision}..{self._remote_revision}"),
+            "ahead": self._repository.count(f"{self._remote_revision}..HEAD"),
+            "behind": self._repository.count(f"{self._live_revision}..{self._remote_revision}"),
         }
 
     def pending(self) -> list[dict[str, Any]]:
@@ -182,9 +182,6 @@ class _Site:
             "uv": lambda: _version_of(self._conf.uv).removeprefix("uv "),
             "pm2": lambda: _version_of_pm2(self._conf.pm2),
         }
-
-    def _count(self, commits: str) -> int:
-        return int(self._repository.ask("rev-list", "--count", commits, "--"))
 
     def _commits(self, *which: str) -> list[dict[str, Any]]:
         options = ("--no-show-signature", "--encoding=UTF-8", f"--format={_COMMIT}")

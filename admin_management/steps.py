@@ -22,13 +22,15 @@ def ordered_steps(conf: AdminManagementSettings, tools: Tools) -> tuple[Step, ..
     """The built-in steps in their order, with the site's own steps in the places it gave them."""
     steps: list[Step] = []
     for name, argv in _built_in(conf, tools).items():
+        if name == "rehearsal" and not conf.rehearse:
+            continue
         steps += _extras(conf, before=name)
         steps.append(
             Step(
                 name=name,
                 argv=argv,
                 timeout=conf.timeouts[name],
-                site_environment=argv[0] == PYTHON,
+                site_environment=argv[:1] == (PYTHON,),
             )
         )
         steps += _extras(conf, after=name)
@@ -40,6 +42,7 @@ def _built_in(conf: AdminManagementSettings, tools: Tools) -> Mapping[str, tuple
     manage = (PYTHON, "manage.py")
     return {
         "fetch": hardened(tools.git, "fetch", "--no-tags", "--", conf.remote, tracking),
+        "rehearsal": (*manage, "rehearse_update"),
         # A pull from this very repository, of exactly the fetched commit: a second look at the
         # remote could bring one that nobody has checked.
         "pull": hardened(tools.git, "pull", "--ff-only", "--no-rebase", "--", ".", REVISION),
@@ -47,6 +50,8 @@ def _built_in(conf: AdminManagementSettings, tools: Tools) -> Mapping[str, tuple
         "static_files": (*manage, "collectstatic", "--noinput"),
         "migrations": (*manage, "migrate", "--noinput"),
         "restart": (tools.restart_script, conf.pm2_process),
+        "proof": (),
+        "soak": (),
     }
 
 

@@ -9,7 +9,6 @@ import errno
 import hashlib
 import os
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,8 +49,8 @@ class Environments:
         shutil.rmtree(path, ignore_errors=True)
         return path
 
-    def switch_to(self, environment: Path) -> None:
-        """Make it the live one. There is no moment in which the live path is missing.
+    def switch_to(self, environment: Path, run: str) -> None:
+        """Make it the live one, for ``run``. There is no moment without a live one.
 
         A plain environment at the live path is kept beside the others. Raises OSError, also when
         something else is there.
@@ -61,20 +60,35 @@ class Environments:
             raise OSError(errno.ENOTDIR, "not a virtual environment", str(self.link))
         (environment / PROVED).touch()
         replacement = self.link.with_name(self.link.name + ".new")
-        self._clear(replacement)
+        self._clear(replacement, run)
         # Resolved: the system follows the link from where its folder really is.
         target = os.path.relpath(environment.resolve(), self.link.parent.resolve())
         replacement.symlink_to(target)
         if is_plain:
             _exchange(replacement, self.link)
-            self._clear(replacement)
+            self._clear(replacement, run)
         else:
             replacement.replace(self.link)
 
-    def _clear(self, leftover: Path) -> None:
+    def before(self, run: str) -> str:
+        """Names what is live now, so that ``switch_back()`` finds it after ``run`` has switched."""
+        return self.link.resolve().name if self.link.is_symlink() else _taken_over(run)
+
+    def switch_back(self, name: str, run: str) -> bool:
+        """Make live again what ``before()`` has named. False if it still is. Raises OSError."""
+        self._clear(self.link.with_name(self.link.name + ".new"), run)
+        wanted = self.folder / name
+        if self.link.resolve() == wanted.resolve() or not (self.link.is_symlink()):
+            return False
+        if not (wanted / "pyvenv.cfg").exists():
+            raise OSError(errno.ENOENT, "the environment from before is gone", str(wanted))
+        self.switch_to(wanted, run)
+        return True
+
+    def _clear(self, leftover: Path, run: str) -> None:
         """Free a path; a plain environment found there is kept beside the others."""
         if leftover.is_dir() and not leftover.is_symlink():
-            leftover.rename(self.folder / f"taken-over-{time.time_ns()}")
+            leftover.rename(self.folder / _taken_over(run))
         else:
             leftover.unlink(missing_ok=True)
 
@@ -85,6 +99,11 @@ class Environments:
         others.sort(key=lambda each: each.stat().st_mtime, reverse=True)
         for old in others[SPARE:]:
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _taken_over(run: str) -> str:
+    """The name of the plain environment that a run has found at the live path."""
+    return f"taken-over-{run[:8]}"
 
 
 def _exchange(one: Path, other: Path) -> None:

@@ -1,5 +1,6 @@
 """Executing the commands of one step at a time, and writing down how each step went."""
 
+import select
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,13 +30,19 @@ class Recorder:
     """Numbers the steps of a run and writes each into the journal, however it ends."""
 
     def __init__(
-        self, journal: Journal, redactor: Redactor, checkout: Path, stop: int | None = None
+        self,
+        journal: Journal,
+        redactor: Redactor,
+        checkout: Path,
+        stop: int | None = None,
+        *,
+        recorded: int = 0,
     ) -> None:
         self.journal = journal
         self.redactor = redactor
         self.checkout = checkout
         self.stop = stop
-        self.position = -1
+        self.position = recorded - 1
         self.current_step = ""
 
     @contextmanager
@@ -78,9 +85,34 @@ class StepExecution:
     def skip(self, reason: str) -> None:
         self.status, self.message = StepStatus.SKIPPED, reason
 
-    def run(self, argv: Sequence[str], environ: Mapping[str, str]) -> None:
+    def fail_softly(self, reason: str) -> None:
+        """Record the step as failed and go on."""
+        self.status, self.message = StepStatus.FAILED, reason
+
+    @property
+    def exit_code(self) -> int | None:
+        """Of the last command."""
+        return self._ending.exit_code if self._ending else None
+
+    def stop_if_told(self) -> None:
+        """Raises StoppedError when the runner was told to stop."""
+        self.pause(0)
+
+    def pause(self, seconds: float) -> None:
+        """Do nothing for a while. Raises StoppedError as soon as the runner is told to stop."""
+        stop = self._recorder.stop
+        if select.select([] if stop is None else [stop], [], [], seconds)[0]:
+            raise StoppedError
+
+    def say(self, line: str) -> None:
+        """Write a line of our own into the step's output."""
+        self._sink.receive(f"{line}\n".encode(errors="replace"))
+
+    def run(
+        self, argv: Sequence[str], environ: Mapping[str, str], *, cwd: Path | None = None
+    ) -> None:
         """Execute one command. Raises StepFailedError unless it exits with 0 in time."""
-        self._ending = self._execute(argv, environ)
+        self._ending = self._execute(argv, environ, cwd or self._recorder.checkout)
         if not self._ending.succeeded:
             raise StepFailedError(
                 self._ending.describe(self._timeout), hint=hint_for(self._name, self._ending)
@@ -99,12 +131,12 @@ class StepExecution:
             **(asdict(self._ending) if self._ending else {}),
         )
 
-    def _execute(self, argv: Sequence[str], environ: Mapping[str, str]) -> Ending:
+    def _execute(self, argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> Ending:
         recorder = self._recorder
         try:
             child = Child(
                 argv,
-                cwd=recorder.checkout,
+                cwd=cwd,
                 environ=environ,
                 receive=self._sink.receive,
                 stop=recorder.stop,

@@ -57,6 +57,9 @@ class Repository:
 
     def ask(self, *arguments: str, timeout: float = QUERY_TIMEOUT) -> str:
         """What git printed, without the last newline. Raises GitError."""
+        return self._ask(*arguments, timeout=timeout).decode(errors="replace").rstrip("\n")
+
+    def _ask(self, *arguments: str, timeout: float = QUERY_TIMEOUT) -> bytes:
         try:
             done = subprocess.run(
                 hardened(self._git, *arguments),
@@ -74,7 +77,7 @@ class Repository:
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip()
             raise GitError(said or f"git {arguments[0]} failed with exit code {done.returncode}")
-        return done.stdout.decode(errors="replace").rstrip("\n")
+        return done.stdout
 
     def revision(self, name: str = "HEAD") -> str:
         """The full SHA of a commit. Raises GitError when there is no such commit."""
@@ -83,6 +86,21 @@ class Repository:
     def subject(self, revision: str) -> str:
         """A commit in one line: its short SHA and the first line of its message."""
         return self.ask("log", "-1", "--no-show-signature", "--format=%h %s", revision, "--")
+
+    def is_ancestor(self, older: str, newer: str) -> bool:
+        """Whether ``newer`` can be reached from ``older`` by going forward only."""
+        return self.count(f"{newer}..{older}") == 0
+
+    def count(self, commits: str) -> int:
+        """How many commits a range has."""
+        return int(self.ask("rev-list", "--count", commits, "--"))
+
+    def git_directory(self) -> Path:
+        return Path(self.ask("rev-parse", "--absolute-git-dir"))
+
+    def local_changes(self) -> bytes:
+        """All differences of tracked files from the last commit, as a patch; empty if none."""
+        return self._ask("diff", "--binary", "--no-color", "--no-ext-diff", "HEAD", "--")
 
     def branch(self) -> str:
         """The checked-out branch; empty when HEAD is detached."""

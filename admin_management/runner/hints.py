@@ -2,17 +2,18 @@
 
 from .process import Ending
 
-_OLD_CODE = "The processes that serve the site still run the code from before."
+_NOTHING_CHANGED = "Nothing live was changed."
 
 _BY_STEP = {
     "fetch": "Try it by hand as the user of the site: git fetch. Is the remote reachable, and does "
     "the deploy key still work?",
+    "rehearsal": f"Mend what it says, commit and push. {_NOTHING_CHANGED}",
     "pull": "The remote branch does not follow from the local one, or a local file is in the way: "
     "look at git status and git log in the checkout.",
     "dependencies": "If uv.lock is out of date, run uv lock, commit and push it. "
     "The environment that is live was not touched.",
-    "static_files": f"Mend what it says, commit and push. {_OLD_CODE}",
-    "migrations": f"Mend the migration, commit and push. {_OLD_CODE}",
+    "static_files": "Mend what it says, commit and push.",
+    "migrations": "Mend the migration, commit and push.",
 }
 
 _RESTART = {

@@ -85,6 +85,14 @@ class Progress:
     message: str = ""
     hint: str = ""
     steps: list[StepProgress] = field(default_factory=list)
+    checkpoint: dict[str, Any] | None = None
+    is_proved: bool = False
+    recoveries: int = 0
+
+    @property
+    def needs_recovery(self) -> bool:
+        """Whether it ended in the middle of what it changed. Ask only when its runner is dead."""
+        return self.checkpoint is not None and not self.status.is_final
 
     def interrupt(self, message: str) -> None:
         """Complete the story of a runner that died: nobody else will."""
@@ -164,6 +172,18 @@ def _step_finished(progress: Progress, entry: dict[str, Any]) -> None:
     step.output_sha256 = entry.get("output_sha256", "")
 
 
+def _checkpoint(progress: Progress, entry: dict[str, Any]) -> None:
+    progress.checkpoint = entry
+
+
+def _proved(progress: Progress, entry: dict[str, Any]) -> None:
+    progress.is_proved = True
+
+
+def _recovering(progress: Progress, entry: dict[str, Any]) -> None:
+    progress.recoveries += 1
+
+
 def _finished(progress: Progress, entry: dict[str, Any]) -> None:
     progress.finished_at = _time(entry)
     progress.status = Status(entry["status"])
@@ -179,5 +199,8 @@ _APPLY = {
     "child": _child,
     "output": _output,
     "step_finished": _step_finished,
+    "checkpoint": _checkpoint,
+    "proved": _proved,
+    "recovering": _recovering,
     "finished": _finished,
 }

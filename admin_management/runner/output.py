@@ -95,4 +95,4 @@ class OutputSink:
 
     def _cleaned(self, line: bytes) -> str:
         text = _ESCAPES.sub("", line.decode("utf-8", errors="replace"))
-        return self._redactor.line(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text))
+        return self._redactor.output(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text))

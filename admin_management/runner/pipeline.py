@@ -1,22 +1,28 @@
-"""The story of one update: preconditions, then the steps; the first failure ends it."""
+"""The story of one update: try it beside, then switch; the first failure ends it and is undone."""
 
 import os
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from . import git
-from .environment import Environments
-from .execution import Recorder, StepExecution, StepFailedError
+from .checkpoint import Checkpoint
+from .dependencies import Dependencies
+from .execution import Recorder, StepFailedError
+from .history import check_history
 from .journal import Journal
-from .plan import PYTHON, REVISION, Plan, Step
+from .plan import Plan, Step
 from .preconditions import check_all
-from .process import StoppedError
+from .process import StoppedError, ticks_now
+from .proof import Proof, UnhealthyError
 from .redact import Redactor
-from .state import StateDirectory
+from .rehearsal import Report, rehearse, remove_work_trees
+from .rollback import Rollback
+from .site import Site
 from .status import Status
-from .variables import for_tools
+
+CANCELLED = "cancel"
+"""The file in a run's folder by which a person cancels it; its text is who and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,137 +44,240 @@ def perform(
 ) -> None:
     """Execute the plan and tell the journal. Every way out but a crash writes the run's end.
 
-    It is interrupted when ``stop`` becomes readable.
+    It is interrupted, and undone, when ``stop`` becomes readable.
     """
     journal.event("started", run=plan.run, pid=os.getpid(), force=plan.force)
     recorder = Recorder(journal, redactor, Path(plan.checkout), stop)
-    outcome = _outcome(plan, recorder, environ)
+    finish(journal, redactor, _outcome(Site(plan, recorder, environ)))
+
+
+def finish(journal: Journal, redactor: Redactor, outcome: Outcome) -> None:
+    """Write the run's end into its journal."""
     facts = asdict(outcome) | {"message": redactor.line(outcome.message)}
     journal.event("finished", **facts)
 
 
-def _outcome(plan: Plan, recorder: Recorder, environ: Mapping[str, str]) -> Outcome:
+def _outcome(site: Site) -> Outcome:
+    update = Update(site)
     try:
-        return Update(plan, recorder, environ).perform()
-    except StepFailedError as failure:
+        return update.perform()
+    except (StepFailedError, StoppedError, Exception) as error:
+        outcome = _ending(site, error)
+        if update.checkpoint is None:
+            remove_work_trees(site)
+            return outcome
+        site.recorder.stop = None
+        rollback = Rollback(site, update.checkpoint, frozenset(update.begun))
+        is_bad = not isinstance(error, StoppedError) and not _is_dependency(error)
+        return undo(site, rollback, outcome, is_bad=is_bad)
+
+
+def undo(site: Site, rollback: Rollback, outcome: Outcome, *, is_bad: bool) -> Outcome:
+    """Roll back after ``outcome``. ``is_bad``: the revision is to blame, and not tried again."""
+    revision = rollback.checkpoint.revision[:7]
+    if is_bad:
+        # First: should this process die now, nobody tries the revision once more.
+        site.state.quarantine(site.to_revision, site.plan.run)
+    if not rollback.perform():
+        problems = "; ".join(rollback.problems)
+        return replace(
+            outcome,
+            status=Status.ROLLBACK_FAILED,
+            message=f"{outcome.message} Going back to {revision} did not succeed: {problems}.",
+            hint="What the site depends on is down: bring it back, then ask for an update."
+            if rollback.is_dependency
+            else f"In {site.plan.checkout}: look at git status and pm2 logs; mend the cause, then "
+            "ask for a forced update.",
+        )
+    notes = "".join(f" But {note}." for note in rollback.notes)
+    is_failure = outcome.status is Status.FAILED
+    return replace(
+        outcome,
+        status=Status.ROLLED_BACK if is_failure else outcome.status,
+        message=f"{outcome.message} The site is back at {revision}.{notes}",
+    )
+
+
+def _ending(site: Site, error: BaseException) -> Outcome:
+    step = site.recorder.current_step
+    if isinstance(error, StoppedError):
+        return _stopped(site, step)
+    if isinstance(error, StepFailedError):
         return Outcome(
             status=Status.FAILED,
-            failed_step=recorder.current_step,
-            message=f"{recorder.current_step} failed: {failure}",
-            hint=failure.hint,
+            failed_step=step,
+            message=f"{step} failed: {error}",
+            hint=error.hint,
         )
-    except StoppedError:
+    # A run must not end without saying so. The details are in runner.log.
+    traceback.print_exception(error)
+    return Outcome(
+        status=Status.FAILED,
+        failed_step=step,
+        message=f"{step} failed: {error}",
+        hint=f"The details are in {site.plan.state_directory}/runner.log.",
+    )
+
+
+def _stopped(site: Site, step: str) -> Outcome:
+    try:
+        who = (site.folder / CANCELLED).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
         return Outcome(
             status=Status.INTERRUPTED,
-            failed_step=recorder.current_step,
+            failed_step=step,
             message="The runner was told to stop.",
             hint="Ask for another update to go on from here.",
         )
-    except Exception as error:
-        # A run must not end without saying so. The details are in runner.log.
-        traceback.print_exc()
-        return Outcome(
-            status=Status.FAILED,
-            failed_step=recorder.current_step,
-            message=f"{recorder.current_step} failed: {error}",
-            hint=f"The details are in {plan.state_directory}/runner.log.",
-        )
+    return Outcome(status=Status.CANCELLED, failed_step=step, message=f"Cancelled {who}.")
+
+
+def _is_dependency(error: BaseException) -> bool:
+    return isinstance(error, UnhealthyError) and error.is_dependency
 
 
 class Update:
-    """One update in progress."""
+    """One update in progress. ``begun`` are the steps that could have changed something live."""
 
-    def __init__(self, plan: Plan, recorder: Recorder, environ: Mapping[str, str]) -> None:
-        checkout = Path(plan.checkout)
-        tool_environ = for_tools(environ, (plan.git, plan.uv, plan.pm2))
-        self.plan = plan
-        self.recorder = recorder
-        self.checkout = checkout
-        self.repository = git.Repository(checkout, plan.git, tool_environ)
-        self.site_environ = environ
-        self.tool_environ = tool_environ | {"PM2": plan.pm2}
-        self.state = StateDirectory(Path(plan.state_directory))
-        self.environments = Environments(self.state.environments, Path(plan.environment))
-        self.to_revision = ""
-        self.subject = ""
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.checkpoint: Checkpoint | None = None
+        self.begun: set[str] = set()
+        self._plan = site.plan
+        self._live = ""
+        self._subject = ""
+        self._report: Report | None = None
+        self._restarted_at = 0
+        dependencies = site.step("dependencies")
+        self._dependencies = Dependencies(site, dependencies) if dependencies else None
 
     def perform(self) -> Outcome:
-        self._preconditions()
-        for step in self.plan.steps:
-            if step.name == "pull":
-                self._pull(step)
-            elif step.name == "dependencies":
-                self._dependencies(step)
-            else:
-                self._execute(step)
+        with self.site.recorder.step("preconditions"):
+            check_all(self._plan, self.site.repository, self.site.tool_environ)
+            self.site.tool_environ |= self.site.repository.environment_for(self._plan.remote)
+        for step in self._plan.steps:
+            self._perform(step)
             if step.name == "fetch" and self._nothing_to_do():
                 return Outcome(
-                    status=Status.SUCCEEDED, message=f"Already up to date: {self.subject}"
+                    status=Status.SUCCEEDED, message=f"Already up to date: {self._subject}"
                 )
-            if step.name == "restart":
-                self.state.set_live_revision(self.to_revision)
-        self.environments.prune()
-        return Outcome(status=Status.SUCCEEDED, message=f"Updated: {self.subject}")
+        self.site.environments.prune()
+        self.site.state.release(self.site.to_revision)
+        return Outcome(status=Status.SUCCEEDED, message=f"Updated: {self._subject}")
 
-    def _preconditions(self) -> None:
-        with self.recorder.step("preconditions"):
-            check_all(self.plan, self.repository, self.tool_environ)
-            self.tool_environ |= self.repository.environment_for(self.plan.remote)
+    def _perform(self, step: Step) -> None:
+        if step.name == "pull":
+            self._remember(step)
+        self.begun.add(step.name)
+        special = {
+            "fetch": self._fetch,
+            "rehearsal": self._rehearse,
+            "pull": self._pull,
+            "dependencies": self._switch_dependencies,
+            "static_files": self._collect_static_files,
+            "migrations": self._migrate,
+            "restart": self._restart,
+            "proof": self._prove,
+            "soak": self._soak,
+        }.get(step.name, self.site.execute)
+        special(step)
 
     def _nothing_to_do(self) -> bool:
-        """Compare the fetched tip with what is live and with what is on disk."""
-        head = self.repository.revision()
-        self.to_revision = self.repository.revision(
-            f"refs/remotes/{self.plan.remote}/{self.plan.branch}"
+        return (
+            not self._plan.force
+            and self.site.to_revision == self._live == self.site.repository.revision()
         )
+
+    def _fetch(self, step: Step) -> None:
+        """Ask the remote, then compare its tip with what is live and with what is on disk."""
+        site = self.site
+        argv = site.filled_in(step.argv)
+        with site.recorder.step(step.name, argv, step.timeout) as execution:
+            if self._plan.target:
+                execution.skip("going back to a recorded revision")
+                site.to_revision = self._plan.target
+            else:
+                site.run(execution, argv)
+                site.to_revision = site.repository.revision(site.remote_branch)
+            self._look_at_revisions()
+            check_history(site, self._live)
+
+    def _look_at_revisions(self) -> None:
+        site = self.site
         # Asked here: a run must not fail after its restart because git could not answer.
-        self.subject = self.repository.subject(self.to_revision)
-        live = self.state.live_revision()
+        self._subject = site.repository.subject(site.to_revision)
+        live = site.state.live_revision()
         if live is None:
             # The first run: from here on a tree that is ahead of what is served is noticed.
-            live = head
-            self.state.set_live_revision(live)
-        self.recorder.journal.event("revisions", from_revision=live, to_revision=self.to_revision)
-        return not self.plan.force and self.to_revision == head == live
+            live = site.repository.revision()
+            site.state.set_live_revision(live)
+        self._live = live
+        site.recorder.journal.event("revisions", from_revision=live, to_revision=site.to_revision)
 
-    def _execute(self, step: Step) -> None:
-        argv = self._filled_in(step.argv, self.environments.link)
-        environ = self.site_environ if step.site_environment else self.tool_environ
-        with self.recorder.step(step.name, argv, step.timeout) as execution:
-            execution.run(argv, environ)
+    def _rehearse(self, step: Step) -> None:
+        if self._plan.rehearsal and self._dependencies:
+            self._report = rehearse(self.site, step, self._plan.rehearsal, self._dependencies)
+
+    def _remember(self, step: Step) -> None:
+        migrations = self._report.migrations if self._report else ()
+        self.checkpoint = Checkpoint.of(self.site, self._live, migrations)
+        self.site.recorder.journal.event("checkpoint", **self.checkpoint.facts())
 
     def _pull(self, step: Step) -> None:
-        argv = self._filled_in(step.argv, self.environments.link)
-        with self.recorder.step(step.name, argv, step.timeout) as execution:
-            # It pulls from this very repository, which is a path whatever the remote is.
-            execution.run(argv, git.environment(self.tool_environ, remote_is_a_path=True))
-            if self.repository.revision() != self.to_revision:
-                raise StepFailedError(
-                    f"The checkout has commits that {self.plan.remote}/{self.plan.branch} has not.",
-                    hint=f"In {self.plan.checkout}: push them, or let go of them with git reset "
-                    f"--hard {self.plan.remote}/{self.plan.branch}.",
-                )
-
-    def _dependencies(self, step: Step) -> None:
-        with self.recorder.step(step.name, step.argv, step.timeout) as execution:
-            key = self.environments.key(self.checkout, self.plan.base_python)
-            if self.environments.is_live(key) and not self.plan.force:
-                execution.skip("the locked dependencies have not changed")
+        site = self.site
+        argv = site.filled_in(step.argv)
+        with site.recorder.step(step.name, argv, step.timeout) as execution:
+            head = site.repository.revision()
+            if site.repository.is_ancestor(head, site.to_revision):
+                site.run_local_git(execution, argv)
             else:
-                self._replace_environment(step, execution, key)
+                # check_history() has allowed it: the branch was rewritten, or this goes back.
+                reset = site.git("reset", "--hard", "--quiet", site.to_revision)
+                site.run_local_git(execution, reset)
 
-    def _replace_environment(self, step: Step, execution: StepExecution, key: str) -> None:
-        built = self.environments.start_new(key, self.plan.run)
-        execution.run(step.argv, self.tool_environ | self._uv_variables(built))
-        execution.run(self._filled_in(self.plan.prove_environment, built), self.site_environ)
-        self.environments.switch_to(built)
+    def _switch_dependencies(self, step: Step) -> None:
+        if self._dependencies:
+            self._dependencies.switch()
 
-    def _uv_variables(self, built: Path) -> dict[str, str]:
-        chosen = {"UV_PROJECT_ENVIRONMENT": str(built), "UV_PYTHON_DOWNLOADS": "never"}
-        if not (self.checkout / ".python-version").exists():
-            chosen["UV_PYTHON"] = self.plan.base_python
-        return chosen
+    def _collect_static_files(self, step: Step) -> None:
+        digest = self._report.static_files if self._report else ""
+        is_known = bool(digest) and digest == self.site.state.live_static_files()
+        if is_known and not self._plan.force:
+            self._skip(step, "they are those that are collected already")
+        else:
+            self.site.execute(step)
 
-    def _filled_in(self, argv: tuple[str, ...], environment: Path) -> tuple[str, ...]:
-        words = {PYTHON: str(environment / "bin" / "python"), REVISION: self.to_revision}
-        return tuple(words.get(word, word) for word in argv)
+    def _migrate(self, step: Step) -> None:
+        if self._report and not self._report.migrations and not self._plan.force:
+            self._skip(step, "there are none to apply")
+        else:
+            self.site.execute(step)
+
+    def _skip(self, step: Step, reason: str) -> None:
+        self.begun.discard(step.name)
+        with self.site.recorder.step(step.name, self.site.filled_in(step.argv)) as execution:
+            execution.skip(reason)
+
+    def _restart(self, step: Step) -> None:
+        self._restarted_at = ticks_now()
+        self.site.execute(step)
+
+    def _prove(self, step: Step) -> None:
+        site = self.site
+        with site.recorder.step(step.name, timeout=step.timeout) as execution:
+            if self._plan.health is None:
+                execution.skip("there is no health address")
+            else:
+                Proof(site, self._plan.health).prove(
+                    execution, step, site.to_revision, younger_than=self._restarted_at
+                )
+        site.recorder.journal.event("proved")
+        static_files = self._report.static_files if self._report else ""
+        site.state.set_live_revision(site.to_revision, static_files)
+
+    def _soak(self, step: Step) -> None:
+        with self.site.recorder.step(step.name, timeout=step.timeout) as execution:
+            if self._plan.health is None:
+                execution.skip("there is no health address")
+            else:
+                Proof(self.site, self._plan.health).soak(execution, step, self.site.to_revision)

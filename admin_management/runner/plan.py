@@ -4,7 +4,7 @@ A plan holds no secret: it is written to disk. What a run must hide reaches it o
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ REVISION = "{revision}"
 PYTHON = "{python}"
 """In a step's argv: the interpreter of the environment that is live when the step starts."""
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +32,38 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How the site is asked whether it works: always on this machine, never by a command.
+
+    ``addresses`` are paths, or full loopback URLs. The first is our own, which tells the revision
+    to whoever shows the token. ``headers`` make the request look like a visitor's.
+    """
+
+    addresses: tuple[str, ...]
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """How a revision is tried beside the live site.
+
+    ``linked_files`` are untracked files that it needs, ``databases`` the paths of the SQLite
+    databases by alias: it works on copies of them.
+    """
+
+    linked_files: tuple[str, ...] = ()
+    databases: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One run, described. All paths are absolute.
 
-    ``prove_environment`` is executed with a newly built environment before it goes live, and
-    ``settle`` after the run has ended, with whatever is live then.
+    ``target`` is a recorded revision to go back to; without one the run goes for the remote's tip.
+    ``accept_rewritten`` lets it follow a branch that was rewritten. Without ``rehearsal`` nothing
+    is tried beforehand, without ``health`` nothing is proved. ``prove_environment`` is executed
+    with a newly built environment before it goes live, ``undo_migrations`` when a run is rolled
+    back, and ``settle`` after the run has ended, with whatever is live then.
     """
 
     run: str
@@ -53,7 +80,12 @@ class Plan:
     pm2_process: str
     steps: tuple[Step, ...]
     prove_environment: tuple[str, ...]
+    undo_migrations: tuple[str, ...]
     settle: tuple[str, ...]
+    target: str = ""
+    accept_rewritten: bool = False
+    rehearsal: Rehearsal | None = None
+    health: Health | None = None
     version: int = PLAN_VERSION
 
     def write(self, path: Path) -> None:
@@ -66,8 +98,14 @@ class Plan:
         fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if fields.get("version") != PLAN_VERSION:
             raise ValueError(f"{path} is a plan of version {fields.get('version')!r}")
-        for name in ("prove_environment", "settle"):
+        for name in ("prove_environment", "undo_migrations", "settle"):
             fields[name] = tuple(fields[name])
+        if rehearsal := fields["rehearsal"]:
+            linked = tuple(rehearsal["linked_files"])
+            fields["rehearsal"] = Rehearsal(linked_files=linked, databases=rehearsal["databases"])
+        if health := fields["health"]:
+            addresses = tuple(health["addresses"])
+            fields["health"] = Health(addresses=addresses, headers=health["headers"])
         fields["steps"] = tuple(
             Step(**step | {"argv": tuple(step["argv"])}) for step in fields["steps"]
         )

@@ -34,7 +34,7 @@ def home(environ: Mapping[str, str]) -> Path:
 
 def daemon_runs(pm2_home: Path) -> bool:
     """Whether a PM2 daemon serves this home. Reads its pid file and starts nothing."""
-    return _alive(pm2_home / "pm2.pid")
+    return _living_pid(pm2_home / "pm2.pid") is not None
 
 
 def has_process(pm2_home: Path, name: str) -> bool:
@@ -43,11 +43,16 @@ def has_process(pm2_home: Path, name: str) -> bool:
     A quick yes; a no only means that PM2 must be asked (``pids/<name>-<id>.pid``, PM2 7
     lib/Common.js).
     """
+    return pid_of(pm2_home, name) is not None
+
+
+def pid_of(pm2_home: Path, name: str) -> int | None:
+    """The pid of a process of this name, by its pid file; None if none is known to run."""
     file_name = re.compile(re.escape(re.sub(r"[^a-zA-Z0-9.-]", "-", name)) + r"-\d+\.pid")
-    return any(
-        file_name.fullmatch(path.name) and _alive(path)
-        for path in (pm2_home / "pids").glob("*.pid")
-    )
+    for path in sorted((pm2_home / "pids").glob("*.pid")):
+        if file_name.fullmatch(path.name) and (pid := _living_pid(path)):
+            return pid
+    return None
 
 
 def processes(pm2: str, environ: Mapping[str, str]) -> list[Pm2Process]:
@@ -95,9 +100,9 @@ def _fields(process: dict[str, dict[str, object]]) -> Pm2Process:
     )
 
 
-def _alive(pid_file: Path) -> bool:
+def _living_pid(pid_file: Path) -> int | None:
     try:
         pid = int(pid_file.read_text(encoding="ascii"))
     except (OSError, ValueError):
-        return False
-    return Path(f"/proc/{pid}").exists()
+        return None
+    return pid if Path(f"/proc/{pid}").exists() else None

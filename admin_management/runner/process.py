@@ -164,6 +164,11 @@ class Child:
                 return
 
 
+def ticks_now() -> int:
+    """This moment, in clock ticks since boot: what ``start_time()`` can be compared with."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
+
+
 def start_time(pid: int) -> int | None:
     """When a process started, in clock ticks since boot; with its pid that names it for good.
 

@@ -50,7 +50,8 @@ def secrets_in_environment(environ: Mapping[str, str]) -> list[str]:
 class Redactor:
     """Replaces known values, in the spellings they travel in, and what has a token's shape."""
 
-    def __init__(self, values: Iterable[str]) -> None:
+    def __init__(self, values: Iterable[str], *, hides_output: bool = False) -> None:
+        self._hides_output = hides_output
         spellings = {
             form
             for value in values
@@ -61,6 +62,10 @@ class Redactor:
         # Longest first, or a short secret inside a long one would leave the rest of it visible.
         ordered = sorted(spellings, key=len, reverse=True)
         self._values = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+
+    def output(self, text: str) -> str:
+        """A line that a program has printed. All of it is hidden where the secrets are unknown."""
+        return REDACTED if self._hides_output else self.line(text)
 
     def line(self, text: str) -> str:
         if self._values:

@@ -7,12 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .journal import Journal
+from .journal import Journal, replay
 from .lock import Lock
 from .pipeline import perform
 from .plan import PYTHON, Plan
+from .recovery import recover, unfinished_runs
 from .redact import Redactor, secrets_in_environment
-from .state import StateDirectory
+from .state import NotAGitCheckoutError, StateDirectory
+from .status import Status
 
 SETTLE_TIMEOUT = 120.0
 """Seconds for the last act. If it does not get done, the next request to the site does it."""
@@ -30,6 +32,44 @@ def main(plan_path: str, lock_descriptor: int) -> None:
     # Before the settling, which starts the next run if one waits.
     lock.release()
     _settle(plan)
+
+
+def recover_in_background(checkout: str, lock_descriptor: int) -> None:
+    """Bring dead runs to their end, under the lock that the launcher handed over; then settle."""
+    lock = Lock.inherited(lock_descriptor)
+    secrets = [*json.load(sys.stdin), *secrets_in_environment(os.environ)]
+    state = StateDirectory.of(Path(checkout))
+    recovered = [
+        recover(state, run, os.environ, Redactor(secrets)) for run in unfinished_runs(state)
+    ]
+    lock.release()
+    for plan in recovered[-1:]:
+        _settle(plan)
+
+
+def recover_at_boot(checkout: str) -> int:
+    """Bring dead runs to their end before the site is up. Returns the exit code."""
+    try:
+        state = StateDirectory.of(Path(checkout).resolve())
+    except NotAGitCheckoutError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    if not state.path.exists():
+        return 0
+    lock = Lock.try_acquire(state.lock)
+    if lock is None:
+        print("An update is at work; nothing to recover.", file=sys.stderr)  # noqa: T201
+        return 0
+    # The site's own secrets are not known here, so that nothing it prints is kept.
+    redactor = Redactor(secrets_in_environment(os.environ), hides_output=True)
+    with lock:
+        for run in unfinished_runs(state):
+            recover(state, run, os.environ, redactor, is_at_boot=True)
+            progress = replay(state.journal(run))
+            print(f"{run}: {progress.status}. {progress.message}", file=sys.stderr)  # noqa: T201
+            if progress.status is Status.ROLLBACK_FAILED:
+                return 1
+    return 0
 
 
 def _stop_requests() -> int:

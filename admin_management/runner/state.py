@@ -6,8 +6,10 @@ files 0600.
     <git directory>/admin-management/
         lock                    held by the runner that is alive
         runner.log              what a runner could write nowhere else
-        live.json               the revision that was last proved live
+        live.json               the revision that was last proved live, and its static files
+        rolled_back.json        revisions that were rolled back, and by which run
         environments/<key>/     virtual environments, built aside, never edited
+        rehearsal/<run id>/     a throw-away work tree, while a revision is tried
         runs/<run id>/          plan.json, journal.jsonl, restart_server.sh
 """
 
@@ -15,6 +17,9 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+QUARANTINED = 50
+"""Revisions remembered as rolled back."""
 
 
 class NotAGitCheckoutError(Exception):
@@ -81,18 +86,52 @@ class StateDirectory:
     def journal(self, run_id: str) -> Path:
         return self.run(run_id) / "journal.jsonl"
 
+    @property
+    def rehearsal(self) -> Path:
+        return self.path / "rehearsal"
+
+    def health_token(self) -> str:
+        return "temporary"
+
     def live_revision(self) -> str | None:
         """The full SHA that the last successful run left live; None before the first one."""
-        try:
-            fields = json.loads((self.path / "live.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return None
-        return str(fields["revision"])
+        revision = self._read("live.json").get("revision")
+        return str(revision) if revision else None
 
-    def set_live_revision(self, revision: str) -> None:
-        replacement = self.path / "live.json.new"
+    def live_static_files(self) -> str:
+        """The digest of the static files that are collected; empty if nobody knows."""
+        return str(self._read("live.json").get("static_files", ""))
+
+    def set_live_revision(self, revision: str, static_files: str = "") -> None:
+        self._write("live.json", {"revision": revision, "static_files": static_files})
+
+    def rolled_back(self) -> dict[str, str]:
+        """The runs that were rolled back, by the revision that they had tried."""
+        return {str(revision): str(run) for revision, run in self._read("rolled_back.json").items()}
+
+    def quarantine(self, revision: str, run: str) -> None:
+        """No run goes for this revision again, unless it is forced."""
+        newest = list((self.rolled_back() | {revision: run}).items())[-QUARANTINED:]
+        self._write("rolled_back.json", dict(newest))
+
+    def release(self, revision: str) -> None:
+        """It works after all."""
+        known = self.rolled_back()
+        if known.pop(revision, None):
+            self._write("rolled_back.json", known)
+
+    def _read(self, name: str) -> dict[str, object]:
+        try:
+            facts = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return facts if isinstance(facts, dict) else {}
+
+    def _write(self, name: str, facts: object) -> None:
+        """Replace a file as a whole: after a crash it is the old or the new one."""
+        replacement = self.path / f"{name}.new"
         with open(replacement, "w", encoding="utf-8", opener=private) as file:
-            json.dump({"revision": revision}, file)
+            json.dump(facts, file)
             file.flush()
             os.fsync(file.fileno())
-        replacement.replace(self.path / "live.json")
+        replacement.replace(self.path / name)

@@ -1,0 +1,142 @@
+"""Put the old revision back: schema, work tree, environment, static files, processes, and prove it.
+
+Every part can be done again: a rollback that was killed is simply begun anew. One part that fails
+does not keep the next ones from being tried, because each brings the site closer to whole.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from .checkpoint import Checkpoint
+from .execution import StepExecution, StepFailedError
+from .plan import Step
+from .process import ticks_now
+from .proof import Proof, UnhealthyError
+from .site import Site
+
+UNDO_TIMEOUT = 600.0
+"""Seconds for each part that executes something of the site."""
+
+IRREVERSIBLE = 3
+"""The exit code of ``manage.py undo_migrations`` for a migration that cannot be reversed."""
+
+PATCH = "local-changes.patch"
+
+
+@dataclass(slots=True)
+class Rollback:
+    """One rollback in progress. ``begun`` are the steps that the run had begun."""
+
+    site: Site
+    checkpoint: Checkpoint
+    begun: frozenset[str]
+    is_at_boot: bool = False
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    is_dependency: bool = False
+
+    def perform(self) -> bool:
+        """Whether the old revision is whole again and, if anything answers at all, healthy."""
+        self._part("undo_migrations", self._undo_migrations)
+        self._part("undo_pull", self._undo_pull)
+        self._part("undo_dependencies", self._undo_dependencies)
+        self._part("undo_static_files", self._undo_static_files)
+        self.site.state.set_live_revision(self.checkpoint.revision, self.checkpoint.static_files)
+        if not self.is_at_boot:
+            self._part("undo_restart", self._undo_restart)
+        return not self.problems
+
+    def _part(self, name: str, undo: Callable[[StepExecution], None]) -> None:
+        try:
+            with self.site.recorder.step(name, timeout=UNDO_TIMEOUT) as execution:
+                undo(execution)
+        except UnhealthyError as failure:
+            self.is_dependency = failure.is_dependency
+            self.problems.append(f"{name}: {failure}")
+        except (StepFailedError, OSError) as failure:
+            self.problems.append(f"{name}: {failure}")
+
+    def _undo_migrations(self, execution: StepExecution) -> None:
+        """With the new code, while it is still there. What cannot be reversed is kept."""
+        if "migrations" not in self.begun or not self.checkpoint.migrations:
+            execution.skip("no migration was begun")
+            return
+        names = (f"{app}.{name}" for app, name in self.checkpoint.migrations)
+        argv = self.site.filled_in((*self.site.plan.undo_migrations, *names))
+        try:
+            self.site.run(execution, argv, is_site_code=True)
+        except StepFailedError as failure:
+            kept = "the schema of the new revision was kept"
+            reason = (
+                "a migration cannot be reversed"
+                if execution.exit_code == IRREVERSIBLE
+                else f"reversing the migrations failed ({failure})"
+            )
+            self.notes.append(f"{kept}: {reason}")
+            execution.fail_softly(f"{reason}; {kept}")
+
+    def _undo_pull(self, execution: StepExecution) -> None:
+        site = self.site
+        # Of a git that was killed; whoever held it is dead, or the lock of this run would be held.
+        (site.repository.git_directory() / "index.lock").unlink(missing_ok=True)
+        if site.repository.revision() == self.checkpoint.revision and self._is_clean(site):
+            execution.skip("the work tree is the old one")
+            return
+        self._keep_local_changes(execution)
+        reset = site.git("reset", "--hard", "--quiet", self.checkpoint.revision)
+        site.run_local_git(execution, reset)
+
+    @staticmethod
+    def _is_clean(site: Site) -> bool:
+        return not site.repository.changed_files()
+
+    def _keep_local_changes(self, execution: StepExecution) -> None:
+        """Whatever somebody, or a killed git, has left in tracked files is kept as a patch."""
+        patch = self.site.repository.local_changes()
+        if patch:
+            target = self.site.folder / PATCH
+            target.touch(mode=0o600)
+            target.write_bytes(patch)
+            execution.say(f"Local changes were kept in {target}")
+
+    def _undo_dependencies(self, execution: StepExecution) -> None:
+        run = self.site.plan.run
+        if not self.site.environments.switch_back(self.checkpoint.environment, run):
+            execution.skip("the environment is the old one")
+
+    def _undo_static_files(self, execution: StepExecution) -> None:
+        step = self.site.step("static_files")
+        if step is None or "static_files" not in self.begun:
+            execution.skip("the static files are the old ones")
+            return
+        self.site.run(execution, self.site.filled_in(step.argv), is_site_code=True)
+
+    def _undo_restart(self, execution: StepExecution) -> None:
+        """Restart if the new processes were started or the old ones do not answer; then prove."""
+        site = self.site
+        restart = site.step("restart")
+        began = ticks_now()
+        if restart is not None and ("restart" in self.begun or not self._is_healthy(execution)):
+            site.run(execution, site.filled_in(restart.argv))
+        else:
+            execution.skip("the old processes were never restarted")
+            return
+        if site.plan.health:
+            step = _proof_step(site)
+            proof = Proof(site, site.plan.health)
+            proof.prove(execution, step, self.checkpoint.revision, younger_than=began)
+
+    def _is_healthy(self, execution: StepExecution) -> bool:
+        """Whether the processes that were never restarted still serve the old revision."""
+        if not self.site.plan.health:
+            return True
+        step = Step(name="proof", argv=(), timeout=3.0)
+        with suppress(UnhealthyError):
+            Proof(self.site, self.site.plan.health).prove(execution, step, self.checkpoint.revision)
+            return True
+        return False
+
+
+def _proof_step(site: Site) -> Step:
+    return site.step("proof") or Step(name="proof", argv=(), timeout=30.0)

@@ -1,0 +1,118 @@
+"""After a failure past the pull the site is whole again, as the old version."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from admin_management.runner.journal import Progress
+from tests.conftest import Checkout
+
+from .served import ServedSite, whole
+
+RUNS = [f"{number}0000000-0000-4000-8000-000000000000" for number in range(1, 9)]
+
+
+@pytest.fixture
+def site(checkout: Checkout, tmp_path: Path) -> Iterator[ServedSite]:
+    """Version 1 was put live by an update and is served."""
+    site = ServedSite(checkout, tmp_path)
+    site.prepare()
+    with site.served():
+        first = site.update(RUNS[0], force=True)
+        assert (first.status, first.message) == ("succeeded", first.message), first
+        assert site.on_disk() == whole(1)
+        yield site
+
+
+def names(progress: Progress) -> list[str]:
+    return [step.name for step in progress.steps]
+
+
+def test_an_update_moves_everything(site: ServedSite) -> None:
+    revision = site.checkout.commit(site.version(2), "Version 2")
+    progress = site.update(RUNS[1])
+    assert progress.status == "succeeded", progress
+    assert site.on_disk() == whole(2)
+    assert site.answer()["revision"] == revision
+    assert names(progress) == [
+        *("preconditions", "fetch", "rehearsal", "pull", "dependencies"),
+        *("static_files", "migrations", "restart", "proof", "soak"),
+    ]
+
+
+@pytest.mark.parametrize("command", ["collectstatic", "migrate"])
+def test_a_step_that_fails_is_undone(site: ServedSite, command: str) -> None:
+    before = site.answer()
+    revision = site.checkout.commit(
+        site.version(2, **{f"fail_{command}": "", "fail_undo_migrations": ""}), "Version 2"
+    )
+    progress = site.update(RUNS[1])
+    assert progress.status == "rolled_back", progress
+    assert "The site is back at " in progress.message
+    assert site.on_disk() == whole(1)
+    assert site.answer() == before
+    assert site.state.live_revision() == before["revision"] != revision
+
+
+def test_new_processes_that_are_not_healthy_are_undone(site: ServedSite) -> None:
+    before = site.answer()
+    site.checkout.commit(site.version(2, broken=""), "Version 2")
+    progress = site.update(RUNS[1])
+    assert (progress.status, progress.failed_step) == ("rolled_back", "proof")
+    assert "answers 500" in progress.message
+    assert site.on_disk() == whole(1)
+    after = site.answer()
+    assert {**after, "boot_ticks": 0} == {**before, "boot_ticks": 0}
+
+
+def test_a_migration_that_cannot_be_reversed_keeps_its_schema(site: ServedSite) -> None:
+    site.checkout.commit(site.version(2, broken="", irreversible=""), "Version 2")
+    progress = site.update(RUNS[1])
+    assert progress.status == "rolled_back"
+    assert "the schema of the new revision was kept" in progress.message
+    assert site.on_disk() == {**whole(1), "schema": 2}
+
+
+def test_a_rolled_back_revision_is_not_tried_again(site: ServedSite) -> None:
+    site.checkout.commit(site.version(2, broken=""), "Version 2")
+    site.update(RUNS[1])
+    again = site.update(RUNS[2])
+    assert again.status == "failed"
+    assert "was rolled back before" in again.message
+    assert "rehearsal" not in names(again)
+    forced = site.update(RUNS[3], force=True)
+    assert forced.status == "rolled_back"
+    site.checkout.commit({"version.txt": "3\n"} | site.version(3), "Version 3")
+    site.checkout.git("rm", "--quiet", "broken", cwd=site.checkout.author)
+    site.checkout.commit({}, "Mended")
+    assert site.update(RUNS[4]).status == "succeeded"
+    assert site.on_disk() == whole(3)
+
+
+def test_a_rehearsal_that_fails_changes_nothing(site: ServedSite) -> None:
+    before = site.answer()
+    site.checkout.commit(site.version(2, fail_rehearse_update=""), "Version 2")
+    progress = site.update(RUNS[1])
+    assert (progress.status, progress.failed_step) == ("failed", "rehearsal")
+    assert "Nothing live was changed." in progress.hint
+    assert site.on_disk() == whole(1)
+    assert site.answer() == before
+    assert not site.state.rehearsal.exists()
+
+
+def test_what_is_proved_unneeded_is_skipped(site: ServedSite) -> None:
+    site.checkout.commit({"version.txt": "2\n"}, "Only code")
+    progress = site.update(RUNS[1])
+    assert progress.status == "succeeded"
+    skipped = [step.name for step in progress.steps if step.status == "skipped"]
+    assert skipped == ["dependencies", "static_files", "migrations"]
+
+
+def test_going_back_to_a_recorded_revision_moves_everything(site: ServedSite) -> None:
+    first = site.answer()["revision"]
+    site.checkout.commit(site.version(2), "Version 2")
+    site.update(RUNS[1])
+    progress = site.update(RUNS[2], target=first)
+    assert progress.status == "succeeded", progress
+    assert site.answer()["revision"] == first

@@ -7,12 +7,17 @@ files 0600.
         lock                    held by the runner that is alive
         runner.log              what a runner could write nowhere else
         live.json               the revision that was last proved live
+        serve.json              what came of the last switch to a new server, see serve/
+        health_token            who sends it to the health address is told the revision
         environments/<key>/     virtual environments, built aside, never edited
         runs/<run id>/          plan.json, journal.jsonl, restart_server.sh
 """
 
 import json
 import os
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,9 +95,51 @@ class StateDirectory:
         return str(fields["revision"])
 
     def set_live_revision(self, revision: str) -> None:
-        replacement = self.path / "live.json.new"
+        self._replace("live.json", {"revision": revision})
+
+    def serve_report(self) -> dict[str, object] | None:
+        """What ``admin_management.serve`` said last; None if it has never said anything."""
+        try:
+            fields = json.loads((self.path / "serve.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        return dict(fields)
+
+    def set_serve_report(self, fields: Mapping[str, object]) -> None:
+        self._replace("serve.json", fields)
+
+    def known_health_token(self) -> str | None:
+        """What opens the health address; None while nobody has asked for one with ``health_token``.
+
+        Makes nothing, so that whoever only compares cannot be made to write.
+        """
+        try:
+            return (self.path / "health_token").read_text(encoding="ascii").strip() or None
+        except (OSError, ValueError):
+            return None
+
+    def health_token(self) -> str:
+        """What opens the health address. Made when first asked for; the same for all who ask."""
+        known = self.known_health_token()
+        if known is None:
+            path = self.path / "health_token"
+            made = path.with_name(f"health_token.{secrets.token_hex(4)}")
+            with open(made, "x", encoding="ascii", opener=private) as file:
+                file.write(secrets.token_hex(32))
+                file.flush()
+                os.fsync(file.fileno())
+            # Linked, not renamed: of two who make one at the same time, the first one's stays.
+            with suppress(FileExistsError):
+                path.hardlink_to(made)
+            made.unlink()
+            known = path.read_text(encoding="ascii").strip()
+        return known
+
+    def _replace(self, name: str, fields: Mapping[str, object]) -> None:
+        """Write a file whole: who reads it sees the old or the new one, also after a crash."""
+        replacement = self.path / f"{name}.new"
         with open(replacement, "w", encoding="utf-8", opener=private) as file:
-            json.dump({"revision": revision}, file)
+            json.dump(fields, file)
             file.flush()
             os.fsync(file.fileno())
-        replacement.replace(self.path / "live.json")
+        replacement.replace(self.path / name)

@@ -1,7 +1,12 @@
 """The Django app ``admin_management``."""
 
+from typing import TYPE_CHECKING
+
 from django.apps import AppConfig
 from django.core.checks import register
+
+if TYPE_CHECKING:
+    from .health import Release
 
 
 class AdminManagementConfig(AppConfig):
@@ -9,9 +14,14 @@ class AdminManagementConfig(AppConfig):
     verbose_name = "Server updates"
     default_auto_field = "django.db.models.BigAutoField"
 
+    release: "Release"
+    """What this process runs. Read once: later the disk says what will run next."""
+
     def ready(self) -> None:
         from . import checks
+        from .health import Release
 
+        self.release = Release.on_disk()
         register(checks.check_settings)
         register(checks.check_apps)
         register(checks.check_database)

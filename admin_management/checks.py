@@ -85,7 +85,7 @@ def check_urls(
     """E003: another view answers at our addresses, usually the admin's, which takes all of them."""
     if not getattr(settings, "ROOT_URLCONF", None):
         return []
-    for name in ("dashboard", "status", "update-list"):
+    for name in ("dashboard", "status", "health", "update-list"):
         try:
             address = "/" + reverse(f"admin_management:{name}").removeprefix(get_script_prefix())
         except NoReverseMatch:

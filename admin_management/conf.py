@@ -1,12 +1,15 @@
 """The settings: one dict, ``ADMIN_MANAGEMENT``, read at use so that ``override_settings`` works."""
 
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from django.conf import settings
 
@@ -25,6 +28,9 @@ DEFAULT_TIMEOUTS: Mapping[str, float] = {
     "soak": 5,
 }
 """The built-in steps, in their order, and the seconds each may take."""
+
+_PLAIN_URL = re.compile(r"[!-\"$-~]+")
+"""What goes into a request line as it stands: no spaces, no fragment."""
 
 
 LINKED_FILES = (".env",)
@@ -53,6 +59,7 @@ class AdminManagementSettings:
     environment: str = ".venv"
     uv: str = "uv"
     pm2: str = "pm2"
+    health_url: str = ""
     timeouts: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_TIMEOUTS))
     extra_steps: tuple[ExtraStep, ...] = ()
     rehearse: bool = True
@@ -67,6 +74,7 @@ class AdminManagementSettings:
         for name in ("remote", "branch", "pm2_process", "environment", "uv", "pm2"):
             if name in values:
                 values[name] = _word(name, values[name])
+        values["health_url"] = _health_url(values.get("health_url", ""))
         values["timeouts"] = _timeouts(values.get("timeouts", {}))
         values["extra_steps"] = _extra_steps(values.get("extra_steps", ()))
         values["rehearse"] = _flag("rehearse", values.get("rehearse", True))
@@ -162,6 +170,34 @@ def _inner_paths(value: object) -> tuple[str, ...]:
         if not isinstance(path, str) or Path(path).is_absolute() or ".." in Path(path).parts:
             raise _wrong("linked_files", f"has {path!r}", hint)
     return tuple(value)
+
+
+def _health_url(value: object) -> str:
+    """A path of the site, or an address on this very machine: nothing else is ever asked."""
+    if value == "" or (isinstance(value, str) and _is_local_address(value)):
+        return str(value)
+    raise _wrong(
+        "health_url",
+        f"is {value!r}",
+        'Write a path, "/healthz/", or an address on this machine, "http://127.0.0.1:8000/healthz/".',
+    )
+
+
+def _is_local_address(url: str) -> bool:
+    if not _PLAIN_URL.fullmatch(url):
+        return False
+    if url.startswith("/"):
+        return not url.startswith("//")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+        return (
+            parts.scheme in ("http", "https")
+            and "@" not in parts.netloc
+            and (host == "localhost" or ip_address(host).is_loopback)
+        )
+    except ValueError:
+        return False
 
 
 def _seconds(key: str, value: object) -> float:

@@ -1,4 +1,7 @@
-"""What can go wrong when an update is asked for. Each message says what to do about it."""
+"""What can go wrong when an update is asked for, or a site is asked how it is.
+
+Each message says what happened or what to do about it.
+"""
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -20,3 +23,11 @@ class AppendOnlyError(AdminManagementError):
 
     def __init__(self) -> None:
         super().__init__("The audit log is append-only: its events are never changed or deleted.")
+
+
+class NotHealthyError(AdminManagementError):
+    """The site does not answer its health address as it should: the message says what it did."""
+
+
+class DatabaseDownError(NotHealthyError):
+    """It would be healthy, but the database does not answer. That says nothing about its code."""

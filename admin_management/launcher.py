@@ -16,12 +16,12 @@ from django.db import connections, transaction
 
 from .audit import Kind
 from .conf import AdminManagementSettings, find_tool, secret_values
-from .health import addresses, headers
+from .health import visit
 from .models import AuditEvent, Run, StepRun, Trigger
 from .runner import __name__ as runner_package
 from .runner.journal import Progress, replay
 from .runner.lock import Lock
-from .runner.plan import PYTHON, Health, Plan, Rehearsal
+from .runner.plan import PYTHON, Plan, Rehearsal
 from .runner.recovery import DIED, end_children
 from .runner.state import NotAGitCheckoutError, StateDirectory, private
 from .runner.status import Status
@@ -229,7 +229,7 @@ def _plan(run: Run, state: StateDirectory, folder: Path) -> Plan:
         undo_migrations=(PYTHON, "manage.py", "undo_migrations"),
         settle=(PYTHON, "manage.py", "settle_runs"),
         rehearsal=_rehearsal(conf),
-        health=Health(addresses=addresses(), headers=headers()),
+        health=visit(),
     )
 
 

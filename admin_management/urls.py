@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from django.urls import path
 
 from .dashboard import dashboard, show_run
+from .health import health
 from .views import LogViewSet, StatusViewSet, UpdateViewSet
 
 if find_spec("drf_spectacular"):
@@ -15,6 +16,7 @@ app_name = "admin_management"
 urlpatterns = [
     path("dashboard/", dashboard, name="dashboard"),
     path("dashboard/<uuid:pk>/", show_run, name="run"),
+    path("health/", health, name="health"),
     path("status/", StatusViewSet.as_view({"get": "retrieve"}, name="Status"), name="status"),
     path(
         "update/",

@@ -8,6 +8,8 @@ files 0600.
         runner.log              what a runner could write nowhere else
         live.json               the revision that was last proved live, and its static files
         rolled_back.json        revisions that were rolled back, and by which run
+        serve.json              what came of the last switch to a new server, see serve/
+        health_token            who sends it to the health address is told the revision
         environments/<key>/     virtual environments, built aside, never edited
         rehearsal/<run id>/     a throw-away work tree, while a revision is tried
         runs/<run id>/          plan.json, journal.jsonl, restart_server.sh
@@ -15,6 +17,9 @@ files 0600.
 
 import json
 import os
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,9 +95,6 @@ class StateDirectory:
     def rehearsal(self) -> Path:
         return self.path / "rehearsal"
 
-    def health_token(self) -> str:
-        return "temporary"
-
     def live_revision(self) -> str | None:
         """The full SHA that the last successful run left live; None before the first one."""
         revision = self._read("live.json").get("revision")
@@ -103,7 +105,7 @@ class StateDirectory:
         return str(self._read("live.json").get("static_files", ""))
 
     def set_live_revision(self, revision: str, static_files: str = "") -> None:
-        self._write("live.json", {"revision": revision, "static_files": static_files})
+        self._replace("live.json", {"revision": revision, "static_files": static_files})
 
     def rolled_back(self) -> dict[str, str]:
         """The runs that were rolled back, by the revision that they had tried."""
@@ -112,13 +114,47 @@ class StateDirectory:
     def quarantine(self, revision: str, run: str) -> None:
         """No run goes for this revision again, unless it is forced."""
         newest = list((self.rolled_back() | {revision: run}).items())[-QUARANTINED:]
-        self._write("rolled_back.json", dict(newest))
+        self._replace("rolled_back.json", dict(newest))
 
     def release(self, revision: str) -> None:
         """It works after all."""
         known = self.rolled_back()
         if known.pop(revision, None):
-            self._write("rolled_back.json", known)
+            self._replace("rolled_back.json", known)
+
+    def serve_report(self) -> dict[str, object] | None:
+        """What ``admin_management.serve`` said last; None if it has never said anything."""
+        return self._read("serve.json") or None
+
+    def set_serve_report(self, fields: Mapping[str, object]) -> None:
+        self._replace("serve.json", fields)
+
+    def known_health_token(self) -> str | None:
+        """What opens the health address; None while nobody has asked for one with ``health_token``.
+
+        Makes nothing, so that whoever only compares cannot be made to write.
+        """
+        try:
+            return (self.path / "health_token").read_text(encoding="ascii").strip() or None
+        except (OSError, ValueError):
+            return None
+
+    def health_token(self) -> str:
+        """What opens the health address. Made when first asked for; the same for all who ask."""
+        known = self.known_health_token()
+        if known is None:
+            path = self.path / "health_token"
+            made = path.with_name(f"health_token.{secrets.token_hex(4)}")
+            with open(made, "x", encoding="ascii", opener=private) as file:
+                file.write(secrets.token_hex(32))
+                file.flush()
+                os.fsync(file.fileno())
+            # Linked, not renamed: of two who make one at the same time, the first one's stays.
+            with suppress(FileExistsError):
+                path.hardlink_to(made)
+            made.unlink()
+            known = path.read_text(encoding="ascii").strip()
+        return known
 
     def _read(self, name: str) -> dict[str, object]:
         try:
@@ -127,11 +163,11 @@ class StateDirectory:
             return {}
         return facts if isinstance(facts, dict) else {}
 
-    def _write(self, name: str, facts: object) -> None:
-        """Replace a file as a whole: after a crash it is the old or the new one."""
+    def _replace(self, name: str, fields: Mapping[str, object]) -> None:
+        """Write a file whole: who reads it sees the old or the new one, also after a crash."""
         replacement = self.path / f"{name}.new"
         with open(replacement, "w", encoding="utf-8", opener=private) as file:
-            json.dump(facts, file)
+            json.dump(fields, file)
             file.flush()
             os.fsync(file.fileno())
         replacement.replace(self.path / name)

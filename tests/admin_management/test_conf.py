@@ -36,6 +36,7 @@ def test_a_site_that_sets_nothing_has_the_documented_defaults(settings: Any) -> 
         environment=".venv",
         uv="uv",
         pm2="pm2",
+        health_url="",
         timeouts={
             "fetch": 60,
             "pull": 30,
@@ -58,12 +59,14 @@ def test_every_key_can_be_set(settings: Any) -> None:
         ENVIRONMENT="env",
         UV="/opt/uv",
         PM2="/opt/pm2",
+        HEALTH_URL="/healthz/?deep=1",
         TIMEOUTS={"migrations": 1800, "restart": 0.5},
         EXTRA_STEPS=[WARM | {"after": "migrations"}],
     )
     assert (conf.checkout, conf.remote, conf.branch) == (Path("/srv/other"), "upstream", "main")
     assert (conf.pm2_process, conf.environment) == ("my site", "env")
     assert (conf.uv, conf.pm2) == ("/opt/uv", "/opt/pm2")
+    assert conf.health_url == "/healthz/?deep=1"
     assert conf.timeouts == {**DEFAULT_TIMEOUTS, "migrations": 1800, "restart": 0.5}
     assert conf.extra_steps == (
         ExtraStep(
@@ -73,6 +76,17 @@ def test_every_key_can_be_set(settings: Any) -> None:
             after="migrations",
         ),
     )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "/healthz/", "/healthz/?deep=1", "http://localhost/healthz"),
+        *("http://127.0.0.1:8000/healthz/", "https://[::1]:8443/healthz/", "http://127.1.2.3"),
+    ],
+)
+def test_a_health_url_is_a_path_or_on_this_machine(settings: Any, url: str) -> None:
+    assert load(settings, HEALTH_URL=url).health_url == url
 
 
 def test_settings_are_read_when_they_are_used(settings: Any) -> None:
@@ -98,6 +112,18 @@ def test_settings_are_read_when_they_are_used(settings: Any) -> None:
         ({"ENVIRONMENT": 5}, '["ENVIRONMENT"] is 5.'),
         ({"UV": b"uv"}, "[\"UV\"] is b'uv'."),
         ({"PM2": []}, '["PM2"] is [].'),
+        ({"HEALTH_URL": None}, '["HEALTH_URL"] is None.'),
+        ({"HEALTH_URL": "healthz/"}, "[\"HEALTH_URL\"] is 'healthz/'."),
+        ({"HEALTH_URL": "//example.com/"}, "[\"HEALTH_URL\"] is '//example.com/'."),
+        ({"HEALTH_URL": "/a b"}, "[\"HEALTH_URL\"] is '/a b'."),
+        ({"HEALTH_URL": "/a#b"}, "[\"HEALTH_URL\"] is '/a#b'."),
+        ({"HEALTH_URL": "http://example.com/"}, "[\"HEALTH_URL\"] is 'http://example.com/'."),
+        ({"HEALTH_URL": "http://10.0.0.1/"}, "[\"HEALTH_URL\"] is 'http://10.0.0.1/'."),
+        ({"HEALTH_URL": "http:///healthz/"}, "[\"HEALTH_URL\"] is 'http:///healthz/'."),
+        ({"HEALTH_URL": "http://a@localhost/"}, "[\"HEALTH_URL\"] is 'http://a@localhost/'."),
+        ({"HEALTH_URL": "http://localhost:x/"}, "[\"HEALTH_URL\"] is 'http://localhost:x/'."),
+        ({"HEALTH_URL": "http://[::1/"}, "[\"HEALTH_URL\"] is 'http://[::1/'."),
+        ({"HEALTH_URL": "ftp://localhost/"}, "[\"HEALTH_URL\"] is 'ftp://localhost/'."),
         ({"TIMEOUTS": [60]}, '["TIMEOUTS"] is not a dict.'),
         ({"TIMEOUTS": {"fech": 60}}, "[\"TIMEOUTS\"] names an unknown step 'fech'."),
         ({"TIMEOUTS": {"fetch": 0}}, '["TIMEOUTS"] has a time-out of 0.'),

@@ -112,6 +112,52 @@ def test_the_live_revision_is_replaced_whole(
     assert state.live_revision() == "2" * 40
 
 
+def test_nothing_is_reported_before_a_server_was_switched(state: StateDirectory) -> None:
+    assert state.serve_report() is None
+
+
+def test_what_became_of_a_switch_is_kept(state: StateDirectory) -> None:
+    state.set_serve_report({"result": "switched", "generation": 2})
+    assert state.serve_report() == {"result": "switched", "generation": 2}
+
+
+class TestTheHealthToken:
+    def test_is_made_when_it_is_first_asked_for_and_stays(self, state: StateDirectory) -> None:
+        assert state.known_health_token() is None
+        token = state.health_token()
+        assert len(token) == 64
+        assert state.health_token() == state.known_health_token() == token
+        assert StateDirectory(state.path).health_token() == token
+
+    def test_is_for_its_owner_only(self, state: StateDirectory) -> None:
+        state.health_token()
+        assert stat.S_IMODE((state.path / "health_token").stat().st_mode) == 0o600
+
+    def test_of_two_who_make_one_is_the_first_ones(
+        self, state: StateDirectory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fsync = os.fsync
+        first: list[str] = []
+
+        def another_is_faster(descriptor: int) -> None:
+            monkeypatch.setattr(os, "fsync", fsync)
+            first.append(state.health_token())
+            fsync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", another_is_faster)
+        assert [state.health_token()] == first
+        assert [path.name for path in state.path.glob("health_token*")] == ["health_token"]
+
+    def test_that_cannot_be_read_is_not_known(self, state: StateDirectory) -> None:
+        (state.path / "health_token").mkdir()
+        assert state.known_health_token() is None
+        (state.path / "health_token").rmdir()
+        (state.path / "health_token").write_bytes(b"\xff")
+        assert state.known_health_token() is None
+        (state.path / "health_token").write_bytes(b"")
+        assert state.known_health_token() is None
+
+
 def test_private_files_are_private_from_their_first_moment(tmp_path: Path) -> None:
     before = os.umask(0)
     try:

@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from django.conf import settings
 from django.db import connections, transaction
 
 from .audit import Kind
@@ -241,7 +242,12 @@ def _rehearsal(conf: AdminManagementSettings) -> Rehearsal | None:
         for alias in connections
         if connections[alias].vendor == "sqlite" and not connections[alias].is_in_memory_db()
     }
-    return Rehearsal(linked_files=conf.linked_files, databases=databases)
+    root = getattr(settings, "STATIC_ROOT", None)
+    return Rehearsal(
+        linked_files=conf.linked_files,
+        databases=databases,
+        static_root=str(Path(root).absolute()) if root else "",
+    )
 
 
 def _spawn(arguments: tuple[str, ...], state: StateDirectory, lock: Lock) -> None:

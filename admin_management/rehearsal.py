@@ -9,6 +9,7 @@ import io
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +30,34 @@ LARGEST_COPY = 2 * 1024**3
 """Bytes of an SQLite database that is copied; for a larger one the migrations are only listed."""
 
 
-class Rehearsal:
-    """One rehearsal. ``databases`` are the paths of the live SQLite databases, by alias."""
+PLAIN_STORAGE = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 
-    def __init__(self, databases: dict[str, Path], folder: Path, say: Callable[[str], Any]) -> None:
-        self._databases = databases
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """What of the live site a rehearsal looks at: the SQLite databases by alias, where the
+    collected static files are, and the digest that they were collected from."""
+
+    databases: dict[str, Path]
+    static_root: str = ""
+    static_files: str = ""
+
+
+class Rehearsal:
+    """One rehearsal, with its copies in ``folder``."""
+
+    def __init__(self, live: Live, folder: Path, say: Callable[[str], Any]) -> None:
+        self._live = live
         self._folder = folder
         self._say = say
+        self.static_files = ""
         self.migrations: list[tuple[str, str]] = []
         self.notes: list[str] = []
 
     def perform(self) -> None:
         """Try everything. Raises whatever the new code raises, CommandError among it."""
         self._copy_databases()
+        self._look_at_static_files()
         call_command("check", stdout=_Lines(self._say))
         self._say("✓ system checks")
         self._try_migrations()
@@ -51,7 +67,7 @@ class Rehearsal:
 
     def _copy_databases(self) -> None:
         """From here on every connection of this process is to a copy."""
-        for alias, original in self._databases.items():
+        for alias, original in self._live.databases.items():
             if alias not in connections.databases or not original.exists():
                 continue
             connection: Any = connections[alias]
@@ -90,15 +106,29 @@ class Rehearsal:
         except CommandError as error:
             self.notes.append(str(error))
 
-    def static_files(self) -> str:
-        """A digest of all static files as they would be collected; empty if there are none."""
+    def _look_at_static_files(self) -> None:
+        """Pages are rendered with the collected files if these stay as they are, or without."""
         if not apps.is_installed("django.contrib.staticfiles"):
-            return ""
-        digest = hashlib.sha256(f"{get_version()} {settings.STORAGES!r}".encode())
-        for name, path in sorted(_static_files()):
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-            digest.update(f"{name}\0{content}\n".encode())
-        return digest.hexdigest()
+            return
+        self.static_files = static_digest()
+        if self.static_files == self._live.static_files and self._live.static_root:
+            settings.STATIC_ROOT = self._live.static_root
+            self._say("✓ the static files are those that are collected already")
+            return
+        # A manifest is made by collecting; without one, pages would not render here.
+        settings.STORAGES = {**settings.STORAGES, "staticfiles": PLAIN_STORAGE}
+        if settings.STATIC_ROOT:
+            call_command("collectstatic", dry_run=True, interactive=False, verbosity=0)
+            self._say("✓ the static files can be collected")
+
+
+def static_digest() -> str:
+    """A digest of all static files as they would be collected, and of how."""
+    digest = hashlib.sha256(f"{get_version()} {settings.STORAGES!r}".encode())
+    for name, path in sorted(_static_files()):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{name}\0{content}\n".encode())
+    return digest.hexdigest()
 
 
 class _Lines:

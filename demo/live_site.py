@@ -216,10 +216,24 @@ class LiveSite:
         )
         return {"attendance/migrations/0002_fail.py": text}
 
+    def publish(self) -> None:
+        """Push the developer's commits."""
+        self._git("push", "--quiet", "--force", "origin", "HEAD:master", cwd=self.author)
+
+    def rewind_origin(self) -> None:
+        """Take the newest commit back from origin, as a forced push does."""
+        self._git("push", "--quiet", "--force", "origin", "HEAD~1:master", cwd=self.author)
+
+    def delete_branch(self) -> None:
+        self._git("branch", "-D", "master", cwd=self.origin)
+
+    def revision_on_disk(self) -> str:
+        return self._git("rev-parse", "HEAD", cwd=self.checkout).strip()
+
     def _publish(self, message: str) -> str:
         self._git("add", "--all", cwd=self.author)
         self._git("commit", "--quiet", "--message", message, cwd=self.author)
-        self._git("push", "--quiet", "--force", "origin", "HEAD:master", cwd=self.author)
+        self.publish()
         return self._git("rev-parse", "HEAD", cwd=self.author).strip()
 
     # What GitHub does
@@ -285,6 +299,14 @@ class LiveSite:
         }
         environ = self.environ | (account if arguments[0] == "createsuperuser" else {})
         return self._run(python, "manage.py", *arguments, environ=environ)
+
+    def manage_fails(self, *arguments: str) -> str:
+        """What a command that fails has said."""
+        try:
+            self.manage(*arguments)
+        except CannotBeginError as error:
+            return str(error)
+        raise AssertionError(f"{arguments[0]} did not fail")
 
     def pm2(self, *arguments: str) -> str:
         return self._run(self.toolbox.pm2, *arguments, "--silent", "--no-color")

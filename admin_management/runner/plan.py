@@ -48,11 +48,12 @@ class Rehearsal:
     """How a revision is tried beside the live site.
 
     ``linked_files`` are untracked files that it needs, ``databases`` the paths of the SQLite
-    databases by alias: it works on copies of them.
+    databases by alias: it works on copies of them. ``static_root`` has the collected static files.
     """
 
     linked_files: tuple[str, ...] = ()
     databases: dict[str, str] = field(default_factory=dict)
+    static_root: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +103,9 @@ class Plan:
             fields[name] = tuple(fields[name])
         if rehearsal := fields["rehearsal"]:
             linked = tuple(rehearsal["linked_files"])
-            fields["rehearsal"] = Rehearsal(linked_files=linked, databases=rehearsal["databases"])
+            fields["rehearsal"] = Rehearsal(**rehearsal | {"linked_files": linked})
         if health := fields["health"]:
-            addresses = tuple(health["addresses"])
-            fields["health"] = Health(addresses=addresses, headers=health["headers"])
+            fields["health"] = Health(**health | {"addresses": tuple(health["addresses"])})
         fields["steps"] = tuple(
             Step(**step | {"argv": tuple(step["argv"])}) for step in fields["steps"]
         )

@@ -113,9 +113,14 @@ def _is_top(folder: Path) -> bool:
 
 def _argv(site: Site, step: Step, report: Path, environment: Path) -> tuple[str, ...]:
     """The rehearsal's command, with the new environment's Python."""
-    rehearsal = site.plan.rehearsal
-    databases = rehearsal.databases if rehearsal else {}
+    rehearsal = site.plan.rehearsal or Rehearsal()
     named = (
-        word for alias, path in databases.items() for word in ("--database", f"{alias}={path}")
+        word
+        for alias, path in rehearsal.databases.items()
+        for word in ("--database", f"{alias}={path}")
     )
-    return site.filled_in((*step.argv, *named, "--report", str(report)), environment)
+    static_files = (
+        *("--static-root", rehearsal.static_root),
+        *("--static-files", site.state.live_static_files()),
+    )
+    return site.filled_in((*step.argv, *named, *static_files, "--report", str(report)), environment)

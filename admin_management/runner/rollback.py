@@ -19,7 +19,14 @@ UNDO_TIMEOUT = 600.0
 """Seconds for each part that executes something of the site."""
 
 IRREVERSIBLE = 3
-"""The exit code of ``manage.py undo_migrations`` for a migration that cannot be reversed."""
+HALF_APPLIED = 4
+"""Exit codes of ``manage.py undo_migrations``: for a migration that cannot be reversed, and for one
+that is not atomic and did not get to its end."""
+
+_NOTES = {
+    IRREVERSIBLE: "the schema of the new revision was kept: a migration cannot be reversed",
+    HALF_APPLIED: "a migration that is not atomic has left its half: look at the schema",
+}
 
 PATCH = "local-changes.patch"
 
@@ -67,14 +74,12 @@ class Rollback:
         try:
             self.site.run(execution, argv, is_site_code=True)
         except StepFailedError as failure:
-            kept = "the schema of the new revision was kept"
-            reason = (
-                "a migration cannot be reversed"
-                if execution.exit_code == IRREVERSIBLE
-                else f"reversing the migrations failed ({failure})"
+            note = _NOTES.get(
+                execution.exit_code or 0,
+                f"the schema of the new revision was kept: reversing it failed ({failure})",
             )
-            self.notes.append(f"{kept}: {reason}")
-            execution.fail_softly(f"{reason}; {kept}")
+            self.notes.append(note)
+            execution.fail_softly(note)
 
     def _undo_pull(self, execution: StepExecution) -> None:
         site = self.site

@@ -13,7 +13,7 @@ import pytest
 
 from admin_management.runner.journal import replay
 from demo.live_site import LiveSite
-from tests.end_to_end.waiting import wait_for
+from tests.end_to_end.waiting import finished, wait_for
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("live_site")]
 
@@ -39,16 +39,6 @@ def runner_pid(site: LiveSite, run: str) -> int:
     """The pid that the runner wrote into its journal."""
     first_line = journal(site, run).read_text().splitlines()[0]
     return int(__import__("json").loads(first_line)["pid"])
-
-
-def finished(site: LiveSite, run: str) -> dict[str, Any]:
-    """The run once it has ended, asked for as a script would."""
-
-    def ended() -> dict[str, Any] | None:
-        answer: dict[str, Any] = site.get_json(f"/admin/update/{run}/")
-        return None if answer["status"] in ("queued", "running") else answer
-
-    return wait_for(ended)
 
 
 def step_begun(site: LiveSite, run: str, name: str) -> Callable[[], bool]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from admin_management.rehearsal import Rehearsal
+from admin_management.rehearsal import Live, Rehearsal
 from admin_management.runner.state import private
 
 
@@ -28,16 +28,23 @@ class Command(BaseCommand):
             metavar="ALIAS=PATH",
             help="work on a copy of this SQLite database",
         )
+        parser.add_argument(
+            "--static-root", default="", help="where the live static files are collected"
+        )
+        parser.add_argument(
+            "--static-files", default="", metavar="DIGEST", help="what they were collected from"
+        )
         parser.add_argument("--report", type=Path, help="write what was found here, as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         databases = dict(word.split("=", 1) for word in options["database"])
         with tempfile.TemporaryDirectory(prefix="rehearsal-") as folder:
-            rehearsal = Rehearsal(
-                {alias: Path(path) for alias, path in databases.items()},
-                Path(folder),
-                self.stdout.write,
+            live = Live(
+                databases={alias: Path(path) for alias, path in databases.items()},
+                static_root=options["static_root"],
+                static_files=options["static_files"],
             )
+            rehearsal = Rehearsal(live, Path(folder), self.stdout.write)
             try:
                 rehearsal.perform()
             except SystemExit as error:
@@ -47,7 +54,7 @@ class Command(BaseCommand):
         if options["report"]:
             facts = {
                 "migrations": rehearsal.migrations,
-                "static_files": rehearsal.static_files(),
+                "static_files": rehearsal.static_files,
                 "notes": rehearsal.notes,
             }
             with open(options["report"], "w", encoding="utf-8", opener=private) as file:

@@ -35,6 +35,7 @@ INSTALLED_APPS = [
     "attendance",
 ]
 
+ADMIN_MANAGEMENT = {"HEALTH_URL": "/"}
 WEBHOOKS = {"SECRET": secret("GITHUB_WEBHOOK_SECRET")}
 
 MIDDLEWARE = [

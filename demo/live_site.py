@@ -134,7 +134,7 @@ class LiveSite:
         source = f'django-admin-management = {{ path = "wheels/{wheel.name}" }}'
         additions = f"constraint-dependencies = {pins}\n\n[tool.uv.sources]\n{source}\n"
         project.write_text(project.read_text(encoding="utf-8") + additions, encoding="utf-8")
-        self._run(self.toolbox.uv, "lock", "--python", sys.executable, cwd=self.author)
+        self.lock_dependencies()
         self._publish("The first version")
 
     def _write_secrets(self) -> None:
@@ -198,6 +198,10 @@ class LiveSite:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8")
         return self._publish(message)
+
+    def lock_dependencies(self) -> None:
+        """Write ``uv.lock`` anew, for the next commit."""
+        self._run(self.toolbox.uv, "lock", "--python", sys.executable, cwd=self.author)
 
     def change_text(self, text: str) -> str:
         """Change what the first page says."""
@@ -275,7 +279,7 @@ class LiveSite:
     def get_json(self, path: str) -> dict[str, Any]:
         """Ask the API, signed in. A server that restarts right now is asked again."""
         request = Request(f"{self.url}{path}", headers={"Accept": "application/json"})
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + 4 * PATIENCE
         while True:
             try:
                 return self._send(request)[1]
@@ -310,6 +314,10 @@ class LiveSite:
 
     def pm2(self, *arguments: str) -> str:
         return self._run(self.toolbox.pm2, *arguments, "--silent", "--no-color")
+
+    def shell(self, line: str) -> str:
+        """Run a line of shell in the live checkout, as an administrator would."""
+        return self._run("sh", "-c", line)
 
     def pm2_process(self) -> tuple[int, int]:
         """The pid of the site's process, and how often PM2 has restarted it."""

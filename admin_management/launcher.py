@@ -9,8 +9,10 @@ import logging
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.db import connections, transaction
@@ -238,9 +240,9 @@ def _rehearsal(conf: AdminManagementSettings) -> Rehearsal | None:
     if not conf.rehearse:
         return None
     databases = {
-        alias: str(Path(connections[alias].settings_dict["NAME"]).absolute())
-        for alias in connections
-        if connections[alias].vendor == "sqlite" and not connections[alias].is_in_memory_db()
+        alias: str(Path(connection.settings_dict["NAME"]).absolute())
+        for alias, connection in _sqlite_connections()
+        if not connection.is_in_memory_db()
     }
     root = getattr(settings, "STATIC_ROOT", None)
     return Rehearsal(
@@ -248,6 +250,12 @@ def _rehearsal(conf: AdminManagementSettings) -> Rehearsal | None:
         databases=databases,
         static_root=str(Path(root).absolute()) if root else "",
     )
+
+
+def _sqlite_connections() -> Iterator[tuple[str, Any]]:
+    for alias in connections:
+        if connections[alias].vendor == "sqlite":
+            yield alias, connections[alias]
 
 
 def _spawn(arguments: tuple[str, ...], state: StateDirectory, lock: Lock) -> None:

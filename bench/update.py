@@ -2,9 +2,9 @@
 
     .demo/environment-3.11/bin/python bench/update.py [--rounds 5] [--write]
 
-Two real sites, each with its own origin, gunicorn and PM2, take the same commits in turn. Ours counts
-from GitHub's signed request to the moment the new revision is proved to serve (rehearsal and proof
-included, the soak after it not); the bare line counts until the new page is served:
+Two real sites, each with its own origin, gunicorn and PM2, take the same commits in turn. Ours
+counts from GitHub's signed request to the moment the new revision is proved to serve (rehearsal and
+proof included, the soak after it not); the bare line counts until the new page is served:
 
     git fetch && git pull && uv sync && collectstatic && migrate && pm2 restart
 """
@@ -12,7 +12,6 @@ included, the soak after it not); the bare line counts until the new page is ser
 import argparse
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -154,4 +153,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

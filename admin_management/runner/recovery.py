@@ -53,10 +53,11 @@ def recover(
     journal.event("recovering", attempt=progress.recoveries + 1, pid=os.getpid())
     end_children(progress)
     _close_open_step(journal, progress)
+    plan: Plan | None = None
     try:
         plan = Plan.read(state.run(run) / "plan.json")
     except (OSError, ValueError, TypeError, KeyError) as error:
-        plan, outcome = None, _given_up(progress, f"Its plan cannot be read: {error}.")
+        outcome = _given_up(progress, f"Its plan cannot be read: {error}.")
     else:
         recorder = Recorder(journal, redactor, Path(plan.checkout), recorded=len(progress.steps))
         outcome = _recovered(Site(plan, recorder, environ), progress, is_at_boot=is_at_boot)

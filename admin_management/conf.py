@@ -115,11 +115,11 @@ def find_tool(name: str) -> str | None:
 
 def secret_values() -> list[str]:
     """The values of all settings whose names look secret, for the runner to hide in output."""
-    return sorted(
-        set(
-            _secrets_in({name: getattr(settings, name) for name in dir(settings) if name.isupper()})
-        )
-    )
+    # Only what the site has set: Django's own defaults hold no secret, and merely reading one
+    # that is deprecated is a warning.
+    was_set = settings.is_overridden  # type: ignore[misc] # unknown to django-stubs
+    given = [name for name in dir(settings) if name.isupper() and was_set(name)]
+    return sorted(set(_secrets_in({name: getattr(settings, name) for name in given})))
 
 
 def _secrets_in(value: object, *, secret: bool = False) -> Iterator[str]:

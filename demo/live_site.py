@@ -166,7 +166,8 @@ class LiveSite:
         """End the update that may be going on, the site, and its PM2. Harmless the second time."""
         self._end_runner()
         if (self.pm2_home / "pm2.pid").exists():
-            self.pm2("kill")
+            # Not in the checkout, which somebody may have removed.
+            self._run(self.toolbox.pm2, "kill", "--silent", cwd=Path("/"))
         shutil.rmtree(self.pm2_home, ignore_errors=True)
 
     def _end_runner(self) -> None:
@@ -331,8 +332,9 @@ class LiveSite:
                 self.page()
                 return
             time.sleep(0.1)
-        log = self.pm2("logs", PROCESS, "--nostream", "--raw")[-2000:]
-        raise CannotBeginError(f"The site does not answer at {self.url}. It said:\n{log}")
+        raise CannotBeginError(
+            f"The site does not answer at {self.url}. What it said is in {self.pm2_home}/logs"
+        )
 
     def _sign_in(self) -> None:
         address = f"{self.url}/admin/login/"
@@ -365,7 +367,7 @@ class LiveSite:
             argv,
             cwd=cwd or self.checkout,
             environ=environ or self.environ,
-            advice="This is a step of setting up the demo's site.",
+            advice="The demo's site needs it.",
         )
 
 

@@ -133,7 +133,10 @@ class LiveSite:
         pins = json.dumps(_pins(), indent=4)
         source = f'django-admin-management = {{ path = "wheels/{wheel.name}" }}'
         additions = f"constraint-dependencies = {pins}\n\n[tool.uv.sources]\n{source}\n"
-        project.write_text(project.read_text(encoding="utf-8") + additions, encoding="utf-8")
+        # The pins are those of this Python; a lock for older ones might have no answer.
+        this = f'requires-python = ">={sys.version_info.major}.{sys.version_info.minor}"'
+        text = project.read_text(encoding="utf-8").replace('requires-python = ">=3.11"', this)
+        project.write_text(text + additions, encoding="utf-8")
         self.lock_dependencies()
         self._publish("The first version")
 

@@ -185,10 +185,7 @@ class LiveSite:
     def _is_idle(self) -> bool:
         if not self.state.path.exists():
             return True
-        lock = Lock.try_acquire(self.state.lock)
-        if lock is not None:
-            lock.release()
-        return lock is not None
+        return Lock.is_free(self.state.lock)
 
     # What a developer does
 

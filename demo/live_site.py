@@ -38,6 +38,8 @@ STAFF = "teacher"
 REPOSITORY = "example/student-attendance"
 NOTICE = "attendance/templates/attendance/notice.html"
 
+GUNICORN = "gunicorn config.wsgi --workers 2"
+
 PATIENCE = 30.0
 """Seconds until a site that does not answer is given up."""
 
@@ -157,7 +159,8 @@ class LiveSite:
             "cwd": str(self.checkout),
             "script": str(self.checkout / ".venv" / "bin" / "python"),
             "interpreter": "none",
-            "args": f"-m gunicorn config.wsgi --bind 127.0.0.1:{self.port} --workers 2",
+            "args": f"-m admin_management.serve --bind 127.0.0.1:{self.port} -- {GUNICORN}",
+            "treekill": False,
             "kill_timeout": 10_000,
         }
         declaration.write_text(json.dumps({"apps": [app]}), encoding="utf-8")

@@ -13,8 +13,8 @@ from .history import check_history
 from .journal import Journal
 from .plan import Plan, Step
 from .preconditions import check_all
-from .process import StoppedError, ticks_now
-from .proof import Proof, UnhealthyError
+from .process import StoppedError
+from .proof import BEGINNING, Moment, Proof, UnhealthyError
 from .redact import Redactor
 from .rehearsal import Report, rehearse, remove_work_trees
 from .rollback import Rollback
@@ -148,7 +148,7 @@ class Update:
         self._live = ""
         self._subject = ""
         self._report: Report | None = None
-        self._restarted_at = 0
+        self._restarted_at = BEGINNING
         dependencies = site.step("dependencies")
         self._dependencies = Dependencies(site, dependencies) if dependencies else None
 
@@ -260,7 +260,7 @@ class Update:
             execution.skip(reason)
 
     def _restart(self, step: Step) -> None:
-        self._restarted_at = ticks_now()
+        self._restarted_at = Moment.now()
         self.site.execute(step)
 
     def _prove(self, step: Step) -> None:
@@ -270,7 +270,7 @@ class Update:
                 execution.skip("there is no health address")
             else:
                 Proof(site, self._plan.health).prove(
-                    execution, step, site.to_revision, younger_than=self._restarted_at
+                    execution, step, site.to_revision, after=self._restarted_at
                 )
         site.recorder.journal.event("proved")
         static_files = self._report.static_files if self._report else ""

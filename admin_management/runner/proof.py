@@ -9,12 +9,14 @@ import http.client
 import json
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from . import pm2
 from .execution import StepExecution, StepFailedError
 from .listening import listening_addresses
 from .plan import Health, Step
+from .process import ticks_now
 from .site import Site
 
 ANSWERS = 3
@@ -30,6 +32,21 @@ LOOK_EVERY = 0.5
 """Seconds between two looks during the soak."""
 
 LARGEST_ANSWER = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A point in time, by the clock and in clock ticks since boot."""
+
+    time: datetime
+    ticks: int
+
+    @classmethod
+    def now(cls) -> "Moment":
+        return cls(datetime.now(UTC), ticks_now())
+
+
+BEGINNING = Moment(datetime.min.replace(tzinfo=UTC), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +77,12 @@ class Proof:
         self._token = site.state.health_token()
 
     def prove(
-        self, execution: StepExecution, step: Step, revision: str, *, younger_than: int = 0
+        self, execution: StepExecution, step: Step, revision: str, *, after: Moment = BEGINNING
     ) -> None:
         """Wait for enough good answers of ``revision``. Raises UnhealthyError when time is up.
 
-        ``younger_than`` is in clock ticks since boot; older processes do not count.
+        Processes from before ``after`` do not count, and a switch that was refused since then is
+        the end.
         """
         deadline = time.monotonic() + step.timeout
         good, last = 0, Answer(0, "nothing answers")
@@ -72,7 +90,8 @@ class Proof:
             if time.monotonic() > deadline:
                 raise self._unhealthy(last, step.timeout)
             execution.stop_if_told()
-            last = self._look(revision, younger_than)
+            self._check_switch(after)
+            last = self._look(revision, after.ticks)
             good = 0 if last.problem else good + 1
             if last.problem:
                 time.sleep(PAUSE)
@@ -93,6 +112,18 @@ class Proof:
                 answer = self._look(revision, 0)
             if answer.problem:
                 raise self._unhealthy(answer, step.timeout)
+
+    def _check_switch(self, after: Moment) -> None:
+        """``admin_management.serve`` knows at once that the new processes are not good."""
+        report = self._site.state.serve_report() or {}
+        if report.get("pid") != self._pid() or report.get("result") != "refused":
+            return
+        if datetime.fromisoformat(str(report["begun_at"])) >= after.time:
+            raise UnhealthyError(
+                f"The new processes were not let in: {report.get('reason')}",
+                hint="The old ones have never stopped. Mend what it says, commit and push.",
+                is_dependency=report.get("problem") == "database",
+            )
 
     def _look(self, revision: str, younger_than: int) -> Answer:
         """One round: our own address, and the site's if it has one."""

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from .checkpoint import Checkpoint
 from .execution import StepExecution, StepFailedError
 from .plan import Step
-from .process import ticks_now
-from .proof import Proof, UnhealthyError
+from .proof import Moment, Proof, UnhealthyError
 from .site import Site
 
 UNDO_TIMEOUT = 600.0
@@ -122,7 +121,7 @@ class Rollback:
         """Restart if the new processes were started or the old ones do not answer; then prove."""
         site = self.site
         restart = site.step("restart")
-        began = ticks_now()
+        began = Moment.now()
         if restart is not None and ("restart" in self.begun or not self._is_healthy(execution)):
             site.run(execution, site.filled_in(restart.argv))
         else:
@@ -131,7 +130,7 @@ class Rollback:
         if site.plan.health:
             step = _proof_step(site)
             proof = Proof(site, site.plan.health)
-            proof.prove(execution, step, self.checkpoint.revision, younger_than=began)
+            proof.prove(execution, step, self.checkpoint.revision, after=began)
 
     def _is_healthy(self, execution: StepExecution) -> bool:
         """Whether the processes that were never restarted still serve the old revision."""

@@ -17,7 +17,6 @@ files 0600.
 
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -144,9 +143,9 @@ class StateDirectory:
         known = self.known_health_token()
         if known is None:
             path = self.path / "health_token"
-            made = path.with_name(f"health_token.{secrets.token_hex(4)}")
+            made = path.with_name(f"health_token.{os.urandom(4).hex()}")
             with open(made, "x", encoding="ascii", opener=private) as file:
-                file.write(secrets.token_hex(32))
+                file.write(os.urandom(32).hex())
                 file.flush()
                 os.fsync(file.fileno())
             # Linked, not renamed: of two who make one at the same time, the first one's stays.

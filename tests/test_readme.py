@@ -18,7 +18,7 @@ README = (ROOT / "README.md").read_text()
 def keys_of_table(setting: str) -> dict[str, str]:
     """Key and default of each row of the first table after the setting's name."""
     after = README.split("## Settings")[1].split(f"`{setting}`", 1)[1].lstrip("\n.: ")
-    rows = re.findall(r"^\| `([A-Z_0-9]+)` \| (.*?) \|", after.split("\n\n")[1], re.MULTILINE)
+    rows = re.findall(r"^\| `([A-Z_0-9]+)` \| (.*?) \|", after.split("\n\n")[0], re.MULTILINE)
     return dict(rows)
 
 

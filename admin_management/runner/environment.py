@@ -72,7 +72,11 @@ class Environments:
 
     def before(self, run: str) -> str:
         """Names what is live now, so that ``switch_back()`` finds it after ``run`` has switched."""
-        return self.link.resolve().name if self.link.is_symlink() else _taken_over(run)
+        if not self.link.is_symlink():
+            return _taken_over(run)
+        target = self.link.resolve()
+        # The link of a site's own may lead anywhere.
+        return target.name if target.parent == self.folder.resolve() else str(target)
 
     def switch_back(self, name: str, run: str) -> bool:
         """Make live again what ``before()`` has named. False if it still is. Raises OSError."""

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from django.db import connections, transaction
 
@@ -166,7 +167,10 @@ def _recover(state: StateDirectory, lock: Lock) -> bool:
         replay(state.journal(str(run.pk))).needs_recovery for run in Run.objects.here().running()
     ):
         return False
-    _spawn(("--recover", str(AdminManagementSettings.load().checkout)), state, lock)
+    try:
+        _spawn(("--recover", str(AdminManagementSettings.load().checkout)), state, lock)
+    except (OSError, subprocess.SubprocessError):
+        logger.exception("The recovery could not be started; the next request tries again.")
     return True
 
 
@@ -239,9 +243,13 @@ def _rehearsal(conf: AdminManagementSettings) -> Rehearsal | None:
     databases = {
         alias: str(Path(connections[alias].settings_dict["NAME"]).absolute())
         for alias in connections
-        if connections[alias].vendor == "sqlite" and not connections[alias].is_in_memory_db()
+        if _is_sqlite_file(connections[alias])
     }
     return Rehearsal(linked_files=conf.linked_files, databases=databases)
+
+
+def _is_sqlite_file(connection: Any) -> bool:
+    return connection.vendor == "sqlite" and not connection.is_in_memory_db()
 
 
 def _spawn(arguments: tuple[str, ...], state: StateDirectory, lock: Lock) -> None:

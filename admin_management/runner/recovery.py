@@ -25,14 +25,24 @@ ATTEMPTS = 3
 """How often a recovery is begun until a person has to look."""
 
 DIED = "The runner died before it could finish."
+AGAIN = "Ask for another update to go on from here."
 
 
 def unfinished_runs(state: StateDirectory) -> list[str]:
     """The runs that have a journal without an end, oldest first. Ask while the lock is held."""
-    journals = sorted(
-        state.path.glob("runs/*/journal.jsonl"), key=lambda path: path.stat().st_mtime
-    )
-    return [path.parent.name for path in journals if not replay(path).status.is_final]
+    return [run for run in _begun_runs(state) if not replay(state.journal(run)).status.is_final]
+
+
+def _begun_runs(state: StateDirectory) -> list[str]:
+    """All runs that have a journal, in the order in which they were planned."""
+    folders = [path.parent for path in state.path.glob("runs/*/journal.jsonl")]
+    return [folder.name for folder in sorted(folders, key=_planned_at)]
+
+
+def _planned_at(folder: Path) -> float:
+    # The journal's own time is that of its last recovery.
+    plan = folder / "plan.json"
+    return (plan if plan.exists() else folder).stat().st_mtime
 
 
 def recover(
@@ -42,24 +52,45 @@ def recover(
     redactor: Redactor,
     *,
     is_at_boot: bool = False,
-) -> Plan:
-    """Bring one dead run to its end. The lock must be held. Returns the run's plan.
+) -> Plan | None:
+    """Bring one dead run to its end. The lock must be held. Returns the run's plan, if it has one.
 
     ``is_at_boot``: the site is not up yet, so there is nothing to restart or to ask.
     """
-    plan = Plan.read(state.run(run) / "plan.json")
     progress = replay(state.journal(run))
-    journal = Journal(state.journal(run))
+    journal = Journal(state.journal(run), state.ballast)
     # Counted before it is made: a recovery that always kills its machine must end some time.
     journal.event("recovering", attempt=progress.recoveries + 1, pid=os.getpid())
     end_children(progress)
     _close_open_step(journal, progress)
+    try:
+        plan = Plan.read(state.run(run) / "plan.json")
+    except (OSError, ValueError) as error:
+        finish(journal, redactor, _unreadable(progress, error))
+        journal.close()
+        return None
+    if run != _begun_runs(state)[-1]:
+        # Whatever it has left, a later run has begun from there.
+        progress.checkpoint = None
     recorder = Recorder(journal, redactor, Path(plan.checkout), recorded=len(progress.steps))
     site = Site(plan, recorder, environ)
     site.to_revision = progress.to_revision
     finish(journal, redactor, _recovered(site, progress, is_at_boot=is_at_boot))
     journal.close()
     return plan
+
+
+def _unreadable(progress: Progress, error: Exception) -> Outcome:
+    """Another version has planned it, or nobody: what it needs to be undone is not known."""
+    checkpoint = progress.checkpoint
+    return Outcome(
+        status=Status.ROLLBACK_FAILED if checkpoint else Status.INTERRUPTED,
+        message=f"{DIED} Its plan cannot be read: {error}",
+        hint=f"In the checkout: git reset --hard {checkpoint['revision']}, then restart the site "
+        "and ask for a forced update."
+        if checkpoint
+        else AGAIN,
+    )
 
 
 def end_children(progress: Progress) -> None:
@@ -79,6 +110,7 @@ def _recovered(site: Site, progress: Progress, *, is_at_boot: bool) -> Outcome:
     outcome = _outcome_of_the_dead(site, progress)
     remove_work_trees(site)
     if progress.checkpoint is None:
+        site.environments.discard(site.plan.run)
         return outcome
     checkpoint = Checkpoint.from_facts(progress.checkpoint)
     if progress.is_proved and outcome.status is Status.INTERRUPTED:
@@ -102,9 +134,11 @@ def _recovered(site: Site, progress: Progress, *, is_at_boot: bool) -> Outcome:
 
 def _outcome_of_the_dead(site: Site, progress: Progress) -> Outcome:
     """How the run would have ended: its first failure, or the death of its runner."""
-    failed = [step for step in progress.steps if step.status is StepStatus.FAILED]
-    was_failing = site.state.rolled_back().get(site.to_revision) == site.plan.run
-    if failed and was_failing:
+    forward = {"preconditions", *(step.name for step in site.plan.steps)}
+    failed = [
+        step for step in progress.steps if step.status is StepStatus.FAILED and step.name in forward
+    ]
+    if failed:
         message = f"{failed[0].name} failed: {failed[0].message}."
         return Outcome(
             status=Status.FAILED,
@@ -118,5 +152,5 @@ def _outcome_of_the_dead(site: Site, progress: Progress) -> Outcome:
         status=Status.INTERRUPTED,
         failed_step=last[-1] if last else "",
         message=DIED,
-        hint="Ask for another update to go on from here.",
+        hint=AGAIN,
     )

@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from admin_management import launcher
 from admin_management.conf import node
 from admin_management.models import Run
-from admin_management.runner.journal import Journal
+from admin_management.runner.journal import Journal, replay
 from admin_management.runner.status import Status
 from tests.conftest import Checkout
 
@@ -88,7 +88,7 @@ def test_update_server_shows_progress_on_a_terminal(
 
 def _look_once(journal: Any, lock: Any, *, say: Any, show_progress: Any) -> Any:
     show_progress("migrations …")
-    return launcher.replay(journal)
+    return replay(journal)
 
 
 def test_update_status_prints_the_status_as_json(checkout: Checkout) -> None:

@@ -31,9 +31,8 @@ Commit = Callable[..., Any]
 
 
 def ask(**facts: Any) -> tuple[Run, bool]:
-    return request_update(
-        **{"trigger": Trigger.COMMAND, "requester": Requester(name="alice")} | facts
-    )
+    usual: dict[str, Any] = {"trigger": Trigger.COMMAND, "requester": Requester(name="alice")}
+    return request_update(**usual | facts)
 
 
 def running_run(**facts: Any) -> Run:

@@ -16,9 +16,7 @@ FAILED = Ending(exit_code=1, signal=None, timed_out=False)
 
 TOOLS = Tools(git="git", uv="uv", pm2="pm2", restart_script="restart_server.sh")
 EXECUTED = [
-    step.name
-    for step in ordered_steps(AdminManagementSettings(checkout=ROOT), TOOLS)
-    if step.argv
+    step.name for step in ordered_steps(AdminManagementSettings(checkout=ROOT), TOOLS) if step.argv
 ]
 
 

@@ -65,6 +65,7 @@ def _outcome(site: Site) -> Outcome:
         outcome = _ending(site, error)
         if update.checkpoint is None:
             remove_work_trees(site)
+            site.environments.discard(site.plan.run)
             return outcome
         site.recorder.stop = None
         rollback = Rollback(site, update.checkpoint, frozenset(update.begun))
@@ -78,7 +79,7 @@ def undo(site: Site, rollback: Rollback, outcome: Outcome, *, is_bad: bool) -> O
     site.recorder.journal.event("rolling_back")
     if is_bad:
         # First: should this process die now, nobody tries the revision once more.
-        site.state.quarantine(site.to_revision, site.plan.run)
+        _quarantine(site)
     if not rollback.perform():
         problems = "; ".join(rollback.problems)
         return replace(
@@ -90,6 +91,7 @@ def undo(site: Site, rollback: Rollback, outcome: Outcome, *, is_bad: bool) -> O
             else f"In {site.plan.checkout}: look at git status and pm2 logs; mend the cause, then "
             "ask for a forced update.",
         )
+    site.environments.discard(site.plan.run)
     notes = "".join(f" But {note}." for note in rollback.notes)
     is_failure = outcome.status is Status.FAILED
     return replace(
@@ -97,6 +99,14 @@ def undo(site: Site, rollback: Rollback, outcome: Outcome, *, is_bad: bool) -> O
         status=Status.ROLLED_BACK if is_failure else outcome.status,
         message=f"{outcome.message} The site is back at {revision}.{notes}",
     )
+
+
+def _quarantine(site: Site) -> None:
+    try:
+        site.state.quarantine(site.to_revision, site.plan.run)
+    except OSError as error:
+        # No reason not to go back.
+        traceback.print_exception(error)
 
 
 def _ending(site: Site, error: BaseException) -> Outcome:

@@ -40,7 +40,7 @@ class Health:
     """
 
     addresses: tuple[str, ...]
-    headers: dict[str, str]
+    headers: dict[str, str] = field(hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class Rehearsal:
     """
 
     linked_files: tuple[str, ...] = ()
-    databases: dict[str, str] = field(default_factory=dict)
+    databases: dict[str, str] = field(default_factory=dict, hash=False)
     static_root: str = ""
 
 

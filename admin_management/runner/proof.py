@@ -7,10 +7,12 @@ one answers too. Asked over HTTP on this machine only, as a visitor would ask.
 
 import http.client
 import json
+import ssl
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from . import pm2
 from .execution import StepExecution, StepFailedError
@@ -91,7 +93,8 @@ class Proof:
                 raise self._unhealthy(last, step.timeout)
             execution.stop_if_told()
             self._check_switch(after)
-            last = self._look(revision, after.ticks)
+            patience = min(PATIENCE, max(deadline - time.monotonic(), PAUSE))
+            last = self._look(revision, after.ticks, patience)
             good = 0 if last.problem else good + 1
             if last.problem:
                 time.sleep(PAUSE)
@@ -125,12 +128,13 @@ class Proof:
                 is_dependency=report.get("problem") == "database",
             )
 
-    def _look(self, revision: str, younger_than: int) -> Answer:
+    def _look(self, revision: str, younger_than: int, patience: float = PATIENCE) -> Answer:
         """One round: our own address, and the site's if it has one."""
         address = self._address()
         if address is None:
             return Answer(0, "nothing listens: the process of PM2 has no port")
-        ours = self._ask(address, self._health.addresses[0])
+        token = {"X-Health-Token": self._token}
+        ours = self._ask(address, self._health.addresses[0], patience, token)
         if not ours.problem and ours.revision != revision:
             return Answer(ours.status, f"the revision {ours.revision[:7] or 'unknown'} answers")
         if not ours.problem and ours.started < younger_than:
@@ -138,7 +142,7 @@ class Proof:
         for other in self._health.addresses[1:]:
             if ours.problem:
                 break
-            ours = self._ask(address, other)
+            ours = self._ask(address, other, patience)
         return ours
 
     def _address(self) -> tuple[str, int] | None:
@@ -150,13 +154,17 @@ class Proof:
         home = pm2.home(self._site.tool_environ)
         return pm2.pid_of(home, self._site.plan.pm2_process)
 
-    def _ask(self, address: tuple[str, int], where: str) -> Answer:
-        parts = urlsplit(where)
-        host, port = (parts.hostname or address[0], parts.port or address[1])
-        connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
-        headers = self._health.headers | {"X-Health-Token": self._token, "Connection": "close"}
+    def _ask(
+        self,
+        address: tuple[str, int],
+        where: str,
+        patience: float,
+        token: Mapping[str, str] | None = None,
+    ) -> Answer:
+        connection, target = _connection(address, where, patience)
+        headers = {**self._health.headers, **(token or {}), "Connection": "close"}
         try:
-            connection.request("GET", parts.path or "/", headers=headers)
+            connection.request("GET", target, headers=headers)
             response = connection.getresponse()
             return _answer(response.status, response.read(LARGEST_ANSWER), where)
         except (OSError, http.client.HTTPException) as error:
@@ -175,6 +183,24 @@ class Proof:
         )
 
 
+def _connection(
+    address: tuple[str, int], where: str, patience: float
+) -> tuple[http.client.HTTPConnection, str]:
+    """A path is asked where the site listens, a full URL where it says: on this machine, too."""
+    parts = urlsplit(where)
+    target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+    host = parts.hostname or address[0]
+    if parts.scheme == "https":
+        # Its certificate is for the site's public name.
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return http.client.HTTPSConnection(
+            host, parts.port, timeout=patience, context=context
+        ), target
+    port = parts.port if parts.scheme else address[1]
+    return http.client.HTTPConnection(host, port, timeout=patience), target
+
+
 def _answer(status: int, body: bytes, where: str) -> Answer:
     try:
         facts = json.loads(body)
@@ -182,7 +208,7 @@ def _answer(status: int, body: bytes, where: str) -> Answer:
         facts = {}
     if not isinstance(facts, dict):
         facts = {}
-    if status != 200:
+    if not 200 <= status < 300:
         problem = str(facts.get("problem", ""))
         said = f"{where} answers {status}" + (f" ({problem})" if problem else "")
         return Answer(status, said, is_dependency=problem == "database")

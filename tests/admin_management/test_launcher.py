@@ -58,8 +58,9 @@ def spawned(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
     """The plans of the runners that would have been started, instead of starting them."""
     plans: list[Plan] = []
 
-    def spawn(plan: Path, state: StateDirectory, lock: Lock) -> None:
-        plans.append(Plan.read(plan))
+    def spawn(arguments: tuple[str, ...], state: StateDirectory, lock: Lock) -> None:
+        (plan,) = arguments
+        plans.append(Plan.read(Path(plan)))
 
     monkeypatch.setattr(launcher, "_spawn", spawn)
     return plans
@@ -152,15 +153,18 @@ def test_the_plan_names_full_paths_and_the_steps_in_their_order(
     (plan,) = spawned
     assert [step.name for step in plan.steps] == [
         "fetch",
+        "rehearsal",
         "pull",
         "dependencies",
         "static_files",
         "migrations",
         "restart",
+        "proof",
+        "soak",
     ]
     assert Path(plan.git).is_absolute()
     assert plan.checkout == str(checkout.path)
-    script = Path(plan.steps[-1].argv[0])
+    (script,) = (Path(step.argv[0]) for step in plan.steps if step.name == "restart")
     assert script.parent == state_of_settings().run(plan.run)
     assert os.access(script, os.X_OK)
 

@@ -41,6 +41,7 @@ class UpdateForm(forms.Form):
         widget=forms.TextInput(attrs={"placeholder": "Why? (optional)", "autocomplete": "off"}),
     )
     force = forms.BooleanField(required=False)
+    accept_rewritten = forms.BooleanField(required=False)
 
 
 def staff_page(view: type_of_view) -> type_of_view:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 from django.conf import settings
 from django.db import connections, transaction
@@ -18,7 +19,7 @@ from django.db import connections, transaction
 from .audit import Kind
 from .conf import AdminManagementSettings, find_tool, secret_values
 from .health import visit
-from .models import AuditEvent, Run, StepRun, Trigger
+from .models import AuditEvent, Options, Run, StepRun, Trigger
 from .runner import __name__ as runner_package
 from .runner.journal import Progress, replay
 from .runner.lock import Lock
@@ -33,6 +34,9 @@ logger = logging.getLogger("admin_management")
 SPAWN_TIMEOUT = 10.0
 """Seconds until the runner must have detached itself; it does so before it imports anything."""
 
+PLAIN = Options(force=False, accept_rewritten=False, override_hold=False)
+"""What a request wishes for that says nothing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requester:
@@ -44,21 +48,28 @@ class Requester:
 
 
 def request_update(
-    *, trigger: Trigger, requester: Requester, reason: str = "", force: bool = False
+    *,
+    trigger: Trigger,
+    requester: Requester,
+    reason: str = "",
+    expected: str = "",
+    **options: Unpack[Options],
 ) -> tuple[Run, bool]:
     """Ask for an update. Returns the run that will serve the request, and whether it is new.
 
-    When a run already waits the request joins it. Starts a runner once the surrounding
+    When an update already waits the request joins it. Starts a runner once the surrounding
     transaction is committed; never waits for it. Safe to call from many processes at once.
+    ``expected`` is the revision that the requester has seen at the remote, if it has looked.
     """
     with transaction.atomic():
         run, is_new = Run.objects.join_or_create(
-            force=force,
+            options,
             trigger=trigger,
             actor_id=requester.user_id,
             actor_name=requester.name,
             address=requester.address,
             reason=reason,
+            to_revision=expected,
         )
         AuditEvent.objects.append(
             Kind.REQUESTED if is_new else Kind.COALESCED,
@@ -66,8 +77,8 @@ def request_update(
             run=run,
             trigger=trigger,
             reason=reason,
-            force=force,
             address=requester.address,
+            **PLAIN | options,
         )
         transaction.on_commit(start_next)
     logger.info(
@@ -229,6 +240,8 @@ def _plan(run: Run, state: StateDirectory, folder: Path) -> Plan:
         prove_environment=(PYTHON, "manage.py", "check"),
         undo_migrations=(PYTHON, "manage.py", "undo_migrations"),
         settle=(PYTHON, "manage.py", "settle_runs"),
+        target=run.target_revision,
+        accept_rewritten=run.accept_rewritten,
         rehearsal=_rehearsal(conf),
         health=visit(),
     )

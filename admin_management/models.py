@@ -3,7 +3,7 @@
 import uuid
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, ClassVar, NoReturn, Self
+from typing import Any, ClassVar, NoReturn, Self, TypedDict
 
 from django.conf import settings
 from django.db import IntegrityError, models, transaction
@@ -35,6 +35,14 @@ class Trigger(models.TextChoices):
     RECOVERY = "recovery"
 
 
+class Options(TypedDict, total=False):
+    """What a request may wish for beside the remote's tip; all of it is off unless it says so."""
+
+    force: bool
+    accept_rewritten: bool
+    override_hold: bool
+
+
 class RunQuerySet(models.QuerySet["Run"]):
     """Runs, by the questions the queue asks."""
 
@@ -51,28 +59,33 @@ class RunQuerySet(models.QuerySet["Run"]):
     def finished(self) -> Self:
         return self.exclude(status__in=[Status.QUEUED, Status.RUNNING])
 
-    def join_or_create(self, *, force: bool, **facts: Any) -> tuple["Run", bool]:
-        """The run that waits on this machine, or a new one that does; and whether it is new.
+    def join_or_create(self, options: Options, **facts: Any) -> tuple["Run", bool]:
+        """The update that waits on this machine, or a new one; and whether it is new.
 
         Joining is sound because a run looks at the remote only after it was claimed: whatever
-        was pushed before the question is in it.
+        was pushed before the question is in it. What a request wishes for is added to what the
+        waiting run already has, and nothing is taken away. A rollback goes elsewhere, so an
+        update never joins one: it waits behind it, in a place of its own.
         """
+        wishes = {name: True for name, wish in options.items() if wish}
         while True:
-            waiting = self.here().queued().first()
+            waiting = self.here().queued().filter(target_revision="").first()
             if waiting is None:
                 try:
                     with transaction.atomic():
-                        return self.create(node=node(), force=force, **facts), True
+                        return self.create(node=node(), **wishes, **facts), True
                 except IntegrityError:
                     continue
-            if not force or waiting.make_forced():
+            if not wishes or waiting.grant(wishes):
                 return waiting, False
 
 
 class Run(models.Model):
     """One execution of the steps; the audit row.
 
-    The database allows one running and one waiting run per node, so nobody has to count.
+    The database allows one running run, one waiting update and one waiting rollback per node, so
+    nobody has to count. ``target_revision`` is what a rollback goes to; an update goes for the
+    remote's tip. ``to_revision`` of a run that has not looked yet is what it is expected to find.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -86,6 +99,10 @@ class Run(models.Model):
     reason = models.CharField(max_length=500, blank=True)
     address = models.GenericIPAddressField(null=True, blank=True)
     force = models.BooleanField(default=False)
+    accept_rewritten = models.BooleanField(default=False)
+    override_hold = models.BooleanField(default=False)
+    target_revision = models.CharField(max_length=64, blank=True)
+    reverse_migrations = models.JSONField(default=list, blank=True)
     requested_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -108,8 +125,13 @@ class Run(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["node"],
-                condition=Q(status=Status.QUEUED.value),
-                name="one_waiting_run_per_node",
+                condition=Q(status=Status.QUEUED.value, target_revision=""),
+                name="one_waiting_update_per_node",
+            ),
+            models.UniqueConstraint(
+                fields=["node"],
+                condition=Q(status=Status.QUEUED.value) & ~Q(target_revision=""),
+                name="one_waiting_rollback_per_node",
             ),
         )
 
@@ -134,11 +156,13 @@ class Run(models.Model):
             return None
         return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
 
-    def make_forced(self) -> bool:
-        """Let this waiting run execute every step. False if it waits no longer."""
-        changed = Run.objects.filter(pk=self.pk).queued().update(force=True)
-        self.force = bool(changed)
-        return self.force
+    def grant(self, wishes: dict[str, bool]) -> bool:
+        """Add wishes to this waiting run. False, and nothing is changed, if it waits no longer."""
+        if not Run.objects.filter(pk=self.pk).queued().update(**wishes):
+            return False
+        for name, value in wishes.items():
+            setattr(self, name, value)
+        return True
 
     def claim(self) -> bool:
         """Take this waiting run. False if somebody else did, or if one still runs."""
@@ -166,7 +190,7 @@ class Run(models.Model):
                 "started_at": progress.started_at or self.started_at,
                 "finished_at": finished_at,
                 "from_revision": progress.from_revision,
-                "to_revision": progress.to_revision,
+                "to_revision": progress.to_revision or self.to_revision,
                 "failed_step": progress.failed_step,
                 "message": progress.message,
                 "hint": progress.hint,

@@ -91,6 +91,11 @@ class UpdateRequestSerializer(StrictSerializer):
         default=False,
         help_text="Execute all steps even if there is nothing new.",
     )
+    accept_rewritten = FlagField(
+        default=False,
+        help_text="Follow a branch whose history was rewritten, and drop commits that only the "
+        "checkout has.",
+    )
 
 
 class RunFilterSerializer(StrictSerializer):
@@ -143,6 +148,15 @@ class RunSerializer(serializers.ModelSerializer[Run]):
         read_only=True, allow_null=True, help_text="Seconds; to now while it runs."
     )
 
+    target_revision = serializers.CharField(
+        read_only=True, help_text="Of a rollback: the revision it goes back to. Otherwise empty."
+    )
+    reverse_migrations = serializers.ListField(
+        child=serializers.CharField(),
+        read_only=True,
+        help_text="Of a rollback: the migrations that it reverses.",
+    )
+
     class Meta:
         model = Run
         fields = (
@@ -155,6 +169,10 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             "actor",
             "reason",
             "force",
+            "accept_rewritten",
+            "override_hold",
+            "target_revision",
+            "reverse_migrations",
             "requested_at",
             "started_at",
             "finished_at",

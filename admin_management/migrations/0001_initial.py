@@ -86,6 +86,10 @@ class Migration(migrations.Migration):
                 ("reason", models.CharField(blank=True, max_length=500)),
                 ("address", models.GenericIPAddressField(blank=True, null=True)),
                 ("force", models.BooleanField(default=False)),
+                ("accept_rewritten", models.BooleanField(default=False)),
+                ("override_hold", models.BooleanField(default=False)),
+                ("target_revision", models.CharField(blank=True, max_length=64)),
+                ("reverse_migrations", models.JSONField(blank=True, default=list)),
                 ("requested_at", models.DateTimeField(default=django.utils.timezone.now)),
                 ("started_at", models.DateTimeField(blank=True, null=True)),
                 ("finished_at", models.DateTimeField(blank=True, null=True)),
@@ -174,9 +178,19 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="run",
             constraint=models.UniqueConstraint(
-                condition=models.Q(("status", "queued")),
+                condition=models.Q(("status", "queued"), ("target_revision", "")),
                 fields=("node",),
-                name="one_waiting_run_per_node",
+                name="one_waiting_update_per_node",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="run",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(
+                    ("status", "queued"), models.Q(("target_revision", ""), _negated=True)
+                ),
+                fields=("node",),
+                name="one_waiting_rollback_per_node",
             ),
         ),
         migrations.AddConstraint(

@@ -25,6 +25,12 @@ class Command(BaseCommand):
             "--force", action="store_true", help="run all steps even if there is nothing new"
         )
         parser.add_argument(
+            "--accept-rewritten",
+            action="store_true",
+            help="follow a branch whose history was rewritten, and drop commits that only the "
+            "checkout has",
+        )
+        parser.add_argument(
             "--wait", action="store_true", help="show the steps as they happen, until the end"
         )
 
@@ -34,6 +40,7 @@ class Command(BaseCommand):
             requester=Requester(name=getpass.getuser()),
             reason=options["reason"],
             force=options["force"],
+            accept_rewritten=options["accept_rewritten"],
         )
         self.stdout.write(
             f"Update {run.pk} requested" if is_new else f"Joined the update {run.pk} that waits"

@@ -1,4 +1,4 @@
-"""What is remembered: runs, their steps, and the audit events. Every write is a method here."""
+"""What is remembered: runs, steps, holds, and the audit events. Every write is a method here."""
 
 import uuid
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from .audit import Kind, canonical_text
 from .conf import node
-from .exceptions import AppendOnlyError
+from .exceptions import AppendOnlyError, ConflictError
 from .runner.journal import Progress, StepProgress
 from .runner.status import Status, StepStatus
 
@@ -55,6 +55,16 @@ class RunQuerySet(models.QuerySet["Run"]):
 
     def running(self) -> Self:
         return self.filter(status=Status.RUNNING)
+
+    def next_to_start(self) -> "Run | None":
+        """The waiting run whose turn it is on this machine: a rollback before an update.
+
+        None while updates are held, but for a run that was asked for in spite of it.
+        """
+        waiting = self.here().queued().order_by("-target_revision")
+        if Hold.objects.in_force():
+            waiting = waiting.filter(override_hold=True)
+        return waiting.first()
 
     def finished(self) -> Self:
         return self.exclude(status__in=[Status.QUEUED, Status.RUNNING])
@@ -155,6 +165,13 @@ class Run(models.Model):
         if self.started_at is None:
             return None
         return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
+
+    @property
+    def hold(self) -> "Hold | None":
+        """What keeps this run from being started, beside the run before it."""
+        if self.status != Status.QUEUED or self.override_hold:
+            return None
+        return Hold.objects.in_force(self.node)
 
     def grant(self, wishes: dict[str, bool]) -> bool:
         """Add wishes to this waiting run. False, and nothing is changed, if it waits no longer."""
@@ -265,6 +282,94 @@ class StepRun(models.Model):
             output=step.output,
             output_bytes=step.output_bytes,
             output_sha256=step.output_sha256,
+        )
+
+
+class HoldQuerySet(models.QuerySet["Hold"]):
+    """Holds, placed and taken off. Each of that is in the audit log."""
+
+    def in_force(self, of: str | None = None) -> "Hold | None":
+        """What holds the updates of a machine now; of this one unless another is named."""
+        unexpired = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+        return self.filter(unexpired, node=of or node(), released_at=None).first()
+
+    def place(
+        self,
+        *,
+        reason: str,
+        expires_at: datetime | None = None,
+        address: str | None = None,
+        **actor: Any,
+    ) -> "Hold":
+        """Hold the updates of this machine. Raises ConflictError if they are held already."""
+        with transaction.atomic():
+            self.end_expired()
+            try:
+                with transaction.atomic():
+                    facts = {"reason": reason, "expires_at": expires_at}
+                    hold = self.create(node=node(), **facts, **actor)
+            except IntegrityError:
+                # Whoever has released it meanwhile leaves nothing to tell.
+                told = self.in_force() or "They were held until this moment: try again."
+                raise ConflictError(str(told)) from None
+            hold.remember(Kind.HELD, hold.actor_name, reason=reason, address=address)
+        return hold
+
+    def end_expired(self) -> int:
+        """Take off what has expired on this machine. Returns how many that were."""
+        expired = self.filter(node=node(), released_at=None, expires_at__lte=timezone.now())
+        return sum(hold.release("") for hold in expired)
+
+
+class Hold(models.Model):
+    """Updates are paused on one machine: by whom, why, until when.
+
+    Runs go on being asked for meanwhile, and wait. ``released_by`` is empty if it has expired.
+    """
+
+    node = models.CharField(max_length=100)
+    reason = models.CharField(max_length=500)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    actor_name = models.CharField(max_length=200, blank=True)
+    held_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    released_at = models.DateTimeField(null=True, blank=True)
+    released_by = models.CharField(max_length=200, blank=True)
+
+    objects: ClassVar[HoldQuerySet] = HoldQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("-held_at", "-id")
+        constraints = (
+            models.UniqueConstraint(
+                fields=["node"], condition=Q(released_at=None), name="one_hold_per_node"
+            ),
+        )
+
+    def __str__(self) -> str:
+        until = (
+            f" until {self.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+            if self.expires_at
+            else ""
+        )
+        return f"Updates are held by {self.actor_name}{until}: {self.reason}"
+
+    def release(self, by: str, *, address: str | None = None) -> bool:
+        """Let updates go on. False, and no change, if somebody else did so already."""
+        facts = {"released_at": timezone.now(), "released_by": by}
+        with transaction.atomic():
+            if not Hold.objects.filter(pk=self.pk, released_at=None).update(**facts):
+                return False
+            self.remember(Kind.RELEASED, by, address=address)
+        return True
+
+    def remember(self, kind: Kind, actor: str, **facts: Any) -> None:
+        """Write an event about this hold into the audit log."""
+        expires_at = self.expires_at and self.expires_at.astimezone(UTC).isoformat()
+        AuditEvent.objects.append(
+            kind, actor=actor, hold=self.pk, node=self.node, expires_at=expires_at, **facts
         )
 
 

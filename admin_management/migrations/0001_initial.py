@@ -41,6 +41,37 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name="Hold",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("node", models.CharField(max_length=100)),
+                ("reason", models.CharField(max_length=500)),
+                ("actor_name", models.CharField(blank=True, max_length=200)),
+                ("held_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("released_at", models.DateTimeField(blank=True, null=True)),
+                ("released_by", models.CharField(blank=True, max_length=200)),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ("-held_at", "-id"),
+            },
+        ),
+        migrations.CreateModel(
             name="Run",
             fields=[
                 (
@@ -191,6 +222,14 @@ class Migration(migrations.Migration):
                 ),
                 fields=("node",),
                 name="one_waiting_rollback_per_node",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="hold",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("released_at", None)),
+                fields=("node",),
+                name="one_hold_per_node",
             ),
         ),
         migrations.AddConstraint(

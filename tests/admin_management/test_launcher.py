@@ -54,18 +54,6 @@ def journal_of(run: Run) -> Journal:
 
 
 @pytest.fixture
-def spawned(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
-    """The plans of the runners that would have been started, instead of starting them."""
-    plans: list[Plan] = []
-
-    def spawn(arguments: tuple[str, ...], state: StateDirectory, lock: Lock) -> None:
-        plans.append(Plan.read(Path(*arguments)))
-
-    monkeypatch.setattr(launcher, "_spawn", spawn)
-    return plans
-
-
-@pytest.fixture
 def held(checkout: Checkout) -> Any:
     """The lock, held as by a runner that is alive."""
     lock = Lock.try_acquire(state_of_settings().lock)

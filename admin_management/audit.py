@@ -21,6 +21,7 @@ class Kind(StrEnum):
     HELD = "held"
     RELEASED = "released"
     HOLD_OVERRIDDEN = "hold_overridden"
+    CANCEL_REQUESTED = "cancel_requested"
 
 
 def canonical_text(*, seq: int, at: datetime, kind: Kind, actor: str, facts: object) -> str:

@@ -20,9 +20,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from .asking import ask, bring_up_to_date, log_piece, requester_of, settle
 from .authentication import address_of
+from .cancelling import cancel_update
 from .conf import AdminManagementSettings
 from .exceptions import AdminManagementError, ConflictError
-from .forms import HoldForm, UpdateForm
+from .forms import CancelForm, HoldForm, UpdateForm
 from .headers import protect
 from .launcher import Requester, hold_updates, release_updates
 from .models import Hold, Run, StepRun, Trigger
@@ -92,6 +93,18 @@ def hold(request: HttpRequest) -> HttpResponse:
 
 @staff_page
 @require_POST
+def cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Cancel an update that waits or goes on."""
+    settle()
+    run = get_object_or_404(Run, pk=pk)
+    form = CancelForm(request.POST)
+    # The browser has kept it short enough; whoever has not used it need not be told why.
+    reason = form.cleaned_data["reason"] if form.is_valid() else ""
+    return _changed(request, lambda who: cancel_update(run, requester=who, reason=reason), back=run)
+
+
+@staff_page
+@require_POST
 def release(request: HttpRequest) -> HttpResponse:
     """Let updates go on."""
     return _changed(request, lambda who: release_updates(requester=who))
@@ -131,6 +144,7 @@ def _as_it_stands(run: Run) -> dict[str, Any]:
         "run": run,
         "is_live": not run.is_finished,
         "steps": steps,
+        "cancel_form": CancelForm(),
         "to_come": [] if run.is_finished else _names_to_come(steps),
         "log": log_piece(run, steps, 0),
     }

@@ -25,6 +25,12 @@ class UpdateForm(forms.Form):
         return self.cleaned_data
 
 
+class CancelForm(forms.Form):
+    """Why an update is cancelled."""
+
+    reason = forms.CharField(required=False, max_length=500, widget=_text_input("Why? (optional)"))
+
+
 class HoldForm(forms.Form):
     """Why updates are held, and for how many hours; none is until somebody releases them."""
 

@@ -69,6 +69,12 @@ class RunQuerySet(models.QuerySet["Run"]):
     def finished(self) -> Self:
         return self.exclude(status__in=[Status.QUEUED, Status.RUNNING])
 
+    def named(self, beginning: str) -> "Run | None":
+        """The run whose id begins like this; None if that is not exactly one."""
+        ids = self.values_list("pk", flat=True)
+        found = [each for each in ids if str(each).startswith(beginning)]
+        return self.get(pk=found[0]) if len(found) == 1 else None
+
     def join_or_create(self, options: Options, **facts: Any) -> tuple["Run", bool]:
         """The update that waits on this machine, or a new one; and whether it is new.
 
@@ -179,6 +185,18 @@ class Run(models.Model):
             return False
         for name, value in wishes.items():
             setattr(self, name, value)
+        return True
+
+    def cancel(self, message: str, *, actor: str, **facts: Any) -> bool:
+        """End this waiting run, for what the message says. False if it waits no longer."""
+        end = {"status": Status.CANCELLED, "finished_at": timezone.now(), "message": message}
+        with transaction.atomic():
+            if not Run.objects.filter(pk=self.pk).queued().update(**end):
+                return False
+            for name, value in end.items():
+                setattr(self, name, value)
+            AuditEvent.objects.append(Kind.CANCEL_REQUESTED, actor=actor, run=self, **facts)
+            AuditEvent.objects.record_end(self)
         return True
 
     def claim(self) -> bool:
@@ -417,9 +435,13 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
                 exit_code=step.exit_code,
                 output_sha256=step.output_sha256,
             )
+        self.record_end(run)
+
+    def record_end(self, run: Run) -> None:
+        """The last event of a run."""
         self.append(
             Kind.FINISHED,
-            actor=actor,
+            actor=run.actor_name,
             run=run,
             at=run.finished_at,
             status=run.status,

@@ -22,7 +22,7 @@ from drf_spectacular.utils import (
 from rest_framework.serializers import Serializer
 
 from . import serializers as ours
-from .views import HoldViewSet, LogViewSet, StatusViewSet, UpdateViewSet
+from .views import CancelViewSet, HoldViewSet, LogViewSet, StatusViewSet, UpdateViewSet
 
 extend_schema_field(ours.StepSerializer(many=True))(ours.RunWithStepsSerializer.get_steps)
 
@@ -125,6 +125,27 @@ class UpdateViews(OpenApiViewExtension):
                 responses={200: ours.RunWithStepsSerializer, 403: REFUSED, 404: MISSING}
             ),
         )(type("UpdateViewSet", (self.target_class,), {}))
+
+
+class CancelViews(OpenApiViewExtension):
+    """Cancelling."""
+
+    target_class = CancelViewSet
+
+    def view_replacement(self) -> type[CancelViewSet]:
+        return extend_schema_view(
+            create=extend_schema(
+                request=ours.CancelRequestSerializer,
+                responses={
+                    202: ours.RunSerializer,
+                    400: WRONG,
+                    403: REFUSED,
+                    404: MISSING,
+                    409: NOT_POSSIBLE,
+                    **BODY_REFUSED,
+                },
+            )
+        )(type("CancelViewSet", (self.target_class,), {}))
 
 
 class HoldViews(OpenApiViewExtension):

@@ -112,6 +112,12 @@ class UpdateRequestSerializer(BodySerializer):
         return attrs
 
 
+class CancelRequestSerializer(BodySerializer):
+    """The body of a request to cancel a run. All of it is optional."""
+
+    reason = TextField(max_length=500, default="", allow_blank=True, help_text="Why.")
+
+
 class HoldRequestSerializer(BodySerializer):
     """The body of a request to hold updates."""
 

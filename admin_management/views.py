@@ -10,11 +10,13 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from .asking import ask, bring_up_to_date, log_piece, requester_of, settle
+from .cancelling import cancel_update
 from .launcher import hold_updates, release_updates
 from .models import Hold, Run, RunQuerySet, Trigger
 from .rest import RunPages, StaffViewSet
 from .serializers import (
     AcceptedRunSerializer,
+    CancelRequestSerializer,
     HoldRequestSerializer,
     HoldSerializer,
     LogQuerySerializer,
@@ -85,6 +87,22 @@ class HoldViewSet(StaffViewSet):
         _hold_in_force()
         release_updates(requester=requester_of(request))
         return Response(status=204)
+
+
+class CancelViewSet(StaffViewSet):
+    """Cancel an update that waits or goes on."""
+
+    queryset = Run.objects.all()
+    serializer_class = CancelRequestSerializer
+
+    def create(self, request: Request, pk: UUID) -> Response:
+        """A waiting run ends at once; a running one puts everything back first. 409: too late."""
+        wanted = CancelRequestSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        settle()
+        run = get_object_or_404(Run, pk=pk)
+        cancel_update(run, requester=requester_of(request), **wanted.validated_data)
+        return Response(RunSerializer(run).data, status=202)
 
 
 class LogViewSet(StaffViewSet):

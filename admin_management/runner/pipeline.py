@@ -13,7 +13,7 @@ from .history import check_history
 from .journal import Journal
 from .plan import Plan, Step
 from .preconditions import check_all
-from .process import StoppedError, ticks_now
+from .process import StoppedError, start_time, ticks_now
 from .proof import Proof, UnhealthyError
 from .redact import Redactor
 from .rehearsal import Report, rehearse, remove_work_trees
@@ -46,7 +46,9 @@ def perform(
 
     It is interrupted, and undone, when ``stop`` becomes readable.
     """
-    journal.event("started", run=plan.run, pid=os.getpid(), force=plan.force)
+    pid = os.getpid()
+    # By both a person finds the runner who wants to cancel it.
+    journal.event("started", run=plan.run, pid=pid, process_start=start_time(pid), force=plan.force)
     recorder = Recorder(journal, redactor, Path(plan.checkout), stop)
     finish(journal, redactor, _outcome(Site(plan, recorder, environ)))
 

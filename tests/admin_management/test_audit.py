@@ -44,6 +44,7 @@ def test_the_kinds_are_words_that_stay() -> None:
         "held",
         "released",
         "hold_overridden",
+        "cancel_requested",
     ]
 
 

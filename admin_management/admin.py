@@ -1,10 +1,10 @@
-"""Runs and events in Django's admin: to be read, and nothing else."""
+"""Runs, holds and events in Django's admin: to be read, and nothing else."""
 
 from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
 
-from .models import AuditEvent, Run, StepRun
+from .models import AuditEvent, Hold, Run, StepRun
 
 
 class ReadOnlyMixin:
@@ -41,6 +41,14 @@ class RunAdmin(ReadOnlyMixin, admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description="to", ordering="to_revision")
     def to(self, run: Run) -> str:
         return run.to_revision[:7]
+
+
+@admin.register(Hold)
+class HoldAdmin(ReadOnlyMixin, admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("reason", "actor_name", "held_at", "expires_at", "released_at", "released_by")
+    list_filter = ("node",)
+    search_fields = ("reason", "actor_name", "released_by")
+    date_hierarchy = "held_at"
 
 
 @admin.register(AuditEvent)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Unpack
 
 from django.http import HttpRequest
 from django.urls import reverse
@@ -11,7 +12,7 @@ from rest_framework.request import Request
 from . import launcher
 from .authentication import address_of
 from .launcher import Requester
-from .models import Run, StepRun, Trigger
+from .models import Options, Run, StepRun, Trigger
 from .runner.render import render_log
 from .runner.status import Status
 
@@ -30,19 +31,20 @@ class LogPiece:
     next: str | None
 
 
+def requester_of(request: HttpRequest | Request) -> Requester:
+    """The signed-in user, and where they are."""
+    user = request.user
+    return Requester(
+        name=str(user.get_username())[:200], user_id=user.pk, address=address_of(request)
+    )
+
+
 def ask(
-    request: HttpRequest | Request, trigger: Trigger, *, reason: str, force: bool
+    request: HttpRequest | Request, trigger: Trigger, *, reason: str, **options: Unpack[Options]
 ) -> tuple[Run, bool]:
     """Ask for an update in the name of the signed-in user. See launcher.request_update."""
-    user = request.user
-    return launcher.request_update(
-        trigger=trigger,
-        requester=Requester(
-            name=str(user.get_username())[:200], user_id=user.pk, address=address_of(request)
-        ),
-        reason=reason,
-        force=force,
-    )
+    requester = requester_of(request)
+    return launcher.request_update(trigger=trigger, requester=requester, reason=reason, **options)
 
 
 def settle() -> None:
@@ -66,7 +68,8 @@ def bring_up_to_date(run: Run) -> list[StepRun]:
         logger.exception("The journal of the run could not be read", extra={"run": str(run.pk)})
         return []
     run.started_at = progress.started_at or run.started_at
-    run.from_revision, run.to_revision = progress.from_revision, progress.to_revision
+    run.from_revision = progress.from_revision
+    run.to_revision = progress.to_revision or run.to_revision
     return run.steps_of(progress)
 
 

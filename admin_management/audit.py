@@ -18,6 +18,10 @@ class Kind(StrEnum):
     FINISHED = "finished"
     DELIVERY_ACCEPTED = "delivery_accepted"
     REFUSED = "refused"
+    HELD = "held"
+    RELEASED = "released"
+    HOLD_OVERRIDDEN = "hold_overridden"
+    CANCEL_REQUESTED = "cancel_requested"
 
 
 def canonical_text(*, seq: int, at: datetime, kind: Kind, actor: str, facts: object) -> str:

@@ -1,11 +1,11 @@
 """The dashboard: one page for the site, one page for each run. Works without JavaScript."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import wraps
 from typing import Any
 from uuid import UUID
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
@@ -14,15 +14,19 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.csrf import csrf_protect
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .asking import ask, bring_up_to_date, log_piece, settle
+from .asking import ask, bring_up_to_date, log_piece, requester_of, settle
 from .authentication import address_of
+from .cancelling import cancel_update
 from .conf import AdminManagementSettings
-from .exceptions import AdminManagementError
+from .exceptions import AdminManagementError, ConflictError
+from .forms import CancelForm, HoldForm, UpdateForm
 from .headers import protect
-from .models import Run, StepRun, Trigger
+from .launcher import Requester, hold_updates, release_updates
+from .models import Hold, Run, StepRun, Trigger
 from .permissions import IsStaff, is_staff, record_refusal
 from .status import read_status
 from .steps import Tools, ordered_steps
@@ -30,17 +34,6 @@ from .steps import Tools, ordered_steps
 LISTED_RUNS = 20
 
 type_of_view = Callable[..., HttpResponse]
-
-
-class UpdateForm(forms.Form):
-    """The Update button and what may be said with it."""
-
-    reason = forms.CharField(
-        required=False,
-        max_length=500,
-        widget=forms.TextInput(attrs={"placeholder": "Why? (optional)", "autocomplete": "off"}),
-    )
-    force = forms.BooleanField(required=False)
 
 
 def staff_page(view: type_of_view) -> type_of_view:
@@ -70,6 +63,8 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     context = {
         "title": "Server updates",
         "form": form,
+        "hold": Hold.objects.in_force(),
+        "hold_form": HoldForm(),
         "site": read_status(fetch=request.GET.get("fetch") == "1"),
         "shown": shown,
         "waiting": runs.queued().exclude(pk=going_on.pk).first() if going_on else None,
@@ -80,6 +75,42 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 
 
 @staff_page
+@require_POST
+def hold(request: HttpRequest) -> HttpResponse:
+    """Hold updates."""
+    form = HoldForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, "Say why updates are held, in at most 500 characters.")
+        return redirect("admin_management:dashboard")
+    hours = form.cleaned_data["hours"]
+    expires_at = timezone.now() + timedelta(hours=hours) if hours else None
+    reason = form.cleaned_data["reason"]
+    return _changed(
+        request,
+        lambda who: hold_updates(requester=who, reason=reason, expires_at=expires_at),
+    )
+
+
+@staff_page
+@require_POST
+def cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Cancel an update that waits or goes on."""
+    settle()
+    run = get_object_or_404(Run, pk=pk)
+    form = CancelForm(request.POST)
+    # The browser has kept it short enough; whoever has not used it need not be told why.
+    reason = form.cleaned_data["reason"] if form.is_valid() else ""
+    return _changed(request, lambda who: cancel_update(run, requester=who, reason=reason), back=run)
+
+
+@staff_page
+@require_POST
+def release(request: HttpRequest) -> HttpResponse:
+    """Let updates go on."""
+    return _changed(request, lambda who: release_updates(requester=who))
+
+
+@staff_page
 @require_safe
 def show_run(request: HttpRequest, pk: UUID) -> HttpResponse:
     """One run: who, why, what happened in each step, and what to do if it failed."""
@@ -87,6 +118,17 @@ def show_run(request: HttpRequest, pk: UUID) -> HttpResponse:
     run = get_object_or_404(Run, pk=pk)
     context = {"title": f"Update {run.short_id}", "shown": _as_it_stands(run)}
     return _page(request, "run", context)
+
+
+def _changed(
+    request: HttpRequest, change: Callable[[Requester], object], back: Run | None = None
+) -> HttpResponse:
+    """Change something in the name of the signed-in user; if that is not possible, say why."""
+    try:
+        change(requester_of(request))
+    except ConflictError as error:
+        messages.error(request, str(error))
+    return redirect(back or "admin_management:dashboard")
 
 
 def _start(request: HttpRequest, form: UpdateForm) -> HttpResponse:
@@ -102,6 +144,7 @@ def _as_it_stands(run: Run) -> dict[str, Any]:
         "run": run,
         "is_live": not run.is_finished,
         "steps": steps,
+        "cancel_form": CancelForm(),
         "to_come": [] if run.is_finished else _names_to_come(steps),
         "log": log_piece(run, steps, 0),
     }

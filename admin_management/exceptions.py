@@ -25,6 +25,17 @@ class AppendOnlyError(AdminManagementError):
         super().__init__("The audit log is append-only: its events are never changed or deleted.")
 
 
+class ConflictError(AdminManagementError):
+    """What was asked for is not possible as things stand; the message says why."""
+
+
+class ReasonMissingError(AdminManagementError):
+    """A person must say why."""
+
+    def __init__(self) -> None:
+        super().__init__("Say why: a hold is overridden only with a reason.")
+
+
 class NotHealthyError(AdminManagementError):
     """The site does not answer its health address as it should: the message says what it did."""
 

@@ -4,22 +4,25 @@ The database is the queue and the lock on the checkout is the sign of life. Whoe
 looks at the queue again after letting go, so a request that found it held is never forgotten.
 """
 
+import getpass
 import json
 import logging
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, Unpack
 
 from django.conf import settings
 from django.db import connections, transaction
 
 from .audit import Kind
 from .conf import AdminManagementSettings, find_tool, secret_values
+from .exceptions import ConflictError, ReasonMissingError
 from .health import visit
-from .models import AuditEvent, Run, StepRun, Trigger
+from .models import AuditEvent, Hold, Options, Run, StepRun, Trigger
 from .runner import __name__ as runner_package
 from .runner.journal import Progress, replay
 from .runner.lock import Lock
@@ -34,6 +37,9 @@ logger = logging.getLogger("admin_management")
 SPAWN_TIMEOUT = 10.0
 """Seconds until the runner must have detached itself; it does so before it imports anything."""
 
+PLAIN = Options(force=False, accept_rewritten=False, override_hold=False)
+"""What a request wishes for that says nothing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requester:
@@ -43,23 +49,38 @@ class Requester:
     user_id: int | str | None = None
     address: str | None = None
 
+    @classmethod
+    def at_the_shell(cls) -> Self:
+        """Who has started this process."""
+        return cls(name=getpass.getuser())
+
 
 def request_update(
-    *, trigger: Trigger, requester: Requester, reason: str = "", force: bool = False
+    *,
+    trigger: Trigger,
+    requester: Requester,
+    reason: str = "",
+    expected: str = "",
+    **options: Unpack[Options],
 ) -> tuple[Run, bool]:
     """Ask for an update. Returns the run that will serve the request, and whether it is new.
 
-    When a run already waits the request joins it. Starts a runner once the surrounding
+    When an update already waits the request joins it. Starts a runner once the surrounding
     transaction is committed; never waits for it. Safe to call from many processes at once.
+    ``expected`` is the revision that the requester has seen at the remote, if it has looked.
+    Raises ReasonMissingError for an overridden hold without a reason.
     """
+    if options.get("override_hold") and not reason.strip():
+        raise ReasonMissingError
     with transaction.atomic():
         run, is_new = Run.objects.join_or_create(
-            force=force,
+            options,
             trigger=trigger,
             actor_id=requester.user_id,
             actor_name=requester.name,
             address=requester.address,
             reason=reason,
+            to_revision=expected,
         )
         AuditEvent.objects.append(
             Kind.REQUESTED if is_new else Kind.COALESCED,
@@ -67,9 +88,13 @@ def request_update(
             run=run,
             trigger=trigger,
             reason=reason,
-            force=force,
             address=requester.address,
+            hold=run.hold and run.hold.pk,
+            **PLAIN | options,
         )
+        hold = Hold.objects.in_force() if options.get("override_hold") else None
+        if hold:
+            hold.remember(Kind.HOLD_OVERRIDDEN, requester.name, run=run, reason=reason)
         transaction.on_commit(start_next)
     logger.info(
         "Update %s by %s", "requested" if is_new else "joined", requester.name, extra=_extra(run)
@@ -77,15 +102,43 @@ def request_update(
     return run, is_new
 
 
+def hold_updates(*, requester: Requester, reason: str, expires_at: datetime | None = None) -> Hold:
+    """Let no run start on this machine until somebody releases it, or until it expires.
+
+    What is asked for meanwhile waits. Raises ConflictError if updates are held already.
+    """
+    hold = Hold.objects.place(
+        reason=reason,
+        expires_at=expires_at,
+        address=requester.address,
+        actor_id=requester.user_id,
+        actor_name=requester.name,
+    )
+    logger.warning("%s", hold)
+    return hold
+
+
+def release_updates(*, requester: Requester) -> Hold:
+    """Let updates go on, and start the one that waits. Raises ConflictError if none are held."""
+    with transaction.atomic():
+        hold = Hold.objects.in_force()
+        if hold is None or not hold.release(requester.name, address=requester.address):
+            raise ConflictError("Updates are not held.")
+        transaction.on_commit(start_next)
+    logger.warning("Updates are released by %s", requester.name)
+    return hold
+
+
 def start_next() -> None:
-    """Let a runner go for the waiting run of this machine, if nobody runs."""
+    """Let a runner go for the waiting run of this machine, if nobody runs and nothing holds it."""
+    Hold.objects.end_expired()
     try:
         state = _state()
     except NotAGitCheckoutError as error:
         _fail_waiting_runs(str(error))
         return
     # Looked at again after each release: a request may have come while the lock was held.
-    while Run.objects.here().queued().exists():
+    while Run.objects.next_to_start():
         lock = Lock.try_acquire(state.lock)
         if lock is None:
             return
@@ -93,7 +146,7 @@ def start_next() -> None:
             if _recover(state, lock):
                 return
             _settle_runs(state, runner_is_dead=True)
-            run = Run.objects.here().queued().first()
+            run = Run.objects.next_to_start()
             if run is not None and run.claim() and _launch(run, state, lock):
                 return
 
@@ -233,6 +286,8 @@ def _plan(run: Run, state: StateDirectory, folder: Path) -> Plan:
         prove_environment=(PYTHON, "manage.py", "check"),
         undo_migrations=(PYTHON, "manage.py", "undo_migrations"),
         settle=(PYTHON, "manage.py", "settle_runs"),
+        target=run.target_revision,
+        accept_rewritten=run.accept_rewritten,
         rehearsal=_rehearsal(conf),
         health=visit(),
     )

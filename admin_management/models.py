@@ -1,9 +1,9 @@
-"""What is remembered: runs, their steps, and the audit events. Every write is a method here."""
+"""What is remembered: runs, steps, holds, and the audit events. Every write is a method here."""
 
 import uuid
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, ClassVar, NoReturn, Self
+from typing import Any, ClassVar, NoReturn, Self, TypedDict
 
 from django.conf import settings
 from django.db import IntegrityError, models, transaction
@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from .audit import Kind, canonical_text
 from .conf import node
-from .exceptions import AppendOnlyError
+from .exceptions import AppendOnlyError, ConflictError
 from .runner.journal import Progress, StepProgress
 from .runner.status import Status, StepStatus
 
@@ -35,6 +35,14 @@ class Trigger(models.TextChoices):
     RECOVERY = "recovery"
 
 
+class Options(TypedDict, total=False):
+    """What a request may wish for beside the remote's tip; all of it is off unless it says so."""
+
+    force: bool
+    accept_rewritten: bool
+    override_hold: bool
+
+
 class RunQuerySet(models.QuerySet["Run"]):
     """Runs, by the questions the queue asks."""
 
@@ -48,31 +56,52 @@ class RunQuerySet(models.QuerySet["Run"]):
     def running(self) -> Self:
         return self.filter(status=Status.RUNNING)
 
+    def next_to_start(self) -> "Run | None":
+        """The waiting run whose turn it is on this machine: a rollback before an update.
+
+        None while updates are held, but for a run that was asked for in spite of it.
+        """
+        waiting = self.here().queued().order_by("-target_revision")
+        if Hold.objects.in_force():
+            waiting = waiting.filter(override_hold=True)
+        return waiting.first()
+
     def finished(self) -> Self:
         return self.exclude(status__in=[Status.QUEUED, Status.RUNNING])
 
-    def join_or_create(self, *, force: bool, **facts: Any) -> tuple["Run", bool]:
-        """The run that waits on this machine, or a new one that does; and whether it is new.
+    def named(self, beginning: str) -> "Run | None":
+        """The run whose id begins like this; None if that is not exactly one."""
+        ids = self.values_list("pk", flat=True)
+        found = [each for each in ids if str(each).startswith(beginning)]
+        return self.get(pk=found[0]) if len(found) == 1 else None
+
+    def join_or_create(self, options: Options, **facts: Any) -> tuple["Run", bool]:
+        """The update that waits on this machine, or a new one; and whether it is new.
 
         Joining is sound because a run looks at the remote only after it was claimed: whatever
-        was pushed before the question is in it.
+        was pushed before the question is in it. What a request wishes for is added to what the
+        waiting run already has, and nothing is taken away. A rollback goes elsewhere, so an
+        update never joins one: it waits behind it, in a place of its own.
         """
+        wishes = {name: True for name, wish in options.items() if wish}
         while True:
-            waiting = self.here().queued().first()
+            waiting = self.here().queued().filter(target_revision="").first()
             if waiting is None:
                 try:
                     with transaction.atomic():
-                        return self.create(node=node(), force=force, **facts), True
+                        return self.create(node=node(), **wishes, **facts), True
                 except IntegrityError:
                     continue
-            if not force or waiting.make_forced():
+            if not wishes or waiting.grant(wishes):
                 return waiting, False
 
 
 class Run(models.Model):
     """One execution of the steps; the audit row.
 
-    The database allows one running and one waiting run per node, so nobody has to count.
+    The database allows one running run, one waiting update and one waiting rollback per node, so
+    nobody has to count. ``target_revision`` is what a rollback goes to; an update goes for the
+    remote's tip. ``to_revision`` of a run that has not looked yet is what it is expected to find.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -86,6 +115,10 @@ class Run(models.Model):
     reason = models.CharField(max_length=500, blank=True)
     address = models.GenericIPAddressField(null=True, blank=True)
     force = models.BooleanField(default=False)
+    accept_rewritten = models.BooleanField(default=False)
+    override_hold = models.BooleanField(default=False)
+    target_revision = models.CharField(max_length=64, blank=True)
+    reverse_migrations = models.JSONField(default=list, blank=True)
     requested_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -108,8 +141,13 @@ class Run(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["node"],
-                condition=Q(status=Status.QUEUED.value),
-                name="one_waiting_run_per_node",
+                condition=Q(status=Status.QUEUED.value, target_revision=""),
+                name="one_waiting_update_per_node",
+            ),
+            models.UniqueConstraint(
+                fields=["node"],
+                condition=Q(status=Status.QUEUED.value) & ~Q(target_revision=""),
+                name="one_waiting_rollback_per_node",
             ),
         )
 
@@ -134,11 +172,32 @@ class Run(models.Model):
             return None
         return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
 
-    def make_forced(self) -> bool:
-        """Let this waiting run execute every step. False if it waits no longer."""
-        changed = Run.objects.filter(pk=self.pk).queued().update(force=True)
-        self.force = bool(changed)
-        return self.force
+    @property
+    def hold(self) -> "Hold | None":
+        """What keeps this run from being started, beside the run before it."""
+        if self.status != Status.QUEUED or self.override_hold:
+            return None
+        return Hold.objects.in_force(self.node)
+
+    def grant(self, wishes: dict[str, bool]) -> bool:
+        """Add wishes to this waiting run. False, and nothing is changed, if it waits no longer."""
+        if not Run.objects.filter(pk=self.pk).queued().update(**wishes):
+            return False
+        for name, value in wishes.items():
+            setattr(self, name, value)
+        return True
+
+    def cancel(self, message: str, *, actor: str, **facts: Any) -> bool:
+        """End this waiting run, for what the message says. False if it waits no longer."""
+        end = {"status": Status.CANCELLED, "finished_at": timezone.now(), "message": message}
+        with transaction.atomic():
+            if not Run.objects.filter(pk=self.pk).queued().update(**end):
+                return False
+            for name, value in end.items():
+                setattr(self, name, value)
+            AuditEvent.objects.append(Kind.CANCEL_REQUESTED, actor=actor, run=self, **facts)
+            AuditEvent.objects.record_end(self)
+        return True
 
     def claim(self) -> bool:
         """Take this waiting run. False if somebody else did, or if one still runs."""
@@ -166,7 +225,7 @@ class Run(models.Model):
                 "started_at": progress.started_at or self.started_at,
                 "finished_at": finished_at,
                 "from_revision": progress.from_revision,
-                "to_revision": progress.to_revision,
+                "to_revision": progress.to_revision or self.to_revision,
                 "failed_step": progress.failed_step,
                 "message": progress.message,
                 "hint": progress.hint,
@@ -244,6 +303,94 @@ class StepRun(models.Model):
         )
 
 
+class HoldQuerySet(models.QuerySet["Hold"]):
+    """Holds, placed and taken off. Each of that is in the audit log."""
+
+    def in_force(self, of: str | None = None) -> "Hold | None":
+        """What holds the updates of a machine now; of this one unless another is named."""
+        unexpired = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+        return self.filter(unexpired, node=of or node(), released_at=None).first()
+
+    def place(
+        self,
+        *,
+        reason: str,
+        expires_at: datetime | None = None,
+        address: str | None = None,
+        **actor: Any,
+    ) -> "Hold":
+        """Hold the updates of this machine. Raises ConflictError if they are held already."""
+        with transaction.atomic():
+            self.end_expired()
+            try:
+                with transaction.atomic():
+                    facts = {"reason": reason, "expires_at": expires_at}
+                    hold = self.create(node=node(), **facts, **actor)
+            except IntegrityError:
+                # Whoever has released it meanwhile leaves nothing to tell.
+                told = self.in_force() or "They were held until this moment: try again."
+                raise ConflictError(str(told)) from None
+            hold.remember(Kind.HELD, hold.actor_name, reason=reason, address=address)
+        return hold
+
+    def end_expired(self) -> int:
+        """Take off what has expired on this machine. Returns how many that were."""
+        expired = self.filter(node=node(), released_at=None, expires_at__lte=timezone.now())
+        return sum(hold.release("") for hold in expired)
+
+
+class Hold(models.Model):
+    """Updates are paused on one machine: by whom, why, until when.
+
+    Runs go on being asked for meanwhile, and wait. ``released_by`` is empty if it has expired.
+    """
+
+    node = models.CharField(max_length=100)
+    reason = models.CharField(max_length=500)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    actor_name = models.CharField(max_length=200, blank=True)
+    held_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    released_at = models.DateTimeField(null=True, blank=True)
+    released_by = models.CharField(max_length=200, blank=True)
+
+    objects: ClassVar[HoldQuerySet] = HoldQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("-held_at", "-id")
+        constraints = (
+            models.UniqueConstraint(
+                fields=["node"], condition=Q(released_at=None), name="one_hold_per_node"
+            ),
+        )
+
+    def __str__(self) -> str:
+        until = (
+            f" until {self.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+            if self.expires_at
+            else ""
+        )
+        return f"Updates are held by {self.actor_name}{until}: {self.reason}"
+
+    def release(self, by: str, *, address: str | None = None) -> bool:
+        """Let updates go on. False, and no change, if somebody else did so already."""
+        facts = {"released_at": timezone.now(), "released_by": by}
+        with transaction.atomic():
+            if not Hold.objects.filter(pk=self.pk, released_at=None).update(**facts):
+                return False
+            self.remember(Kind.RELEASED, by, address=address)
+        return True
+
+    def remember(self, kind: Kind, actor: str, **facts: Any) -> None:
+        """Write an event about this hold into the audit log."""
+        expires_at = self.expires_at and self.expires_at.astimezone(UTC).isoformat()
+        AuditEvent.objects.append(
+            kind, actor=actor, hold=self.pk, node=self.node, expires_at=expires_at, **facts
+        )
+
+
 class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
     """Events can be added and read; everything else is refused."""
 
@@ -288,9 +435,13 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
                 exit_code=step.exit_code,
                 output_sha256=step.output_sha256,
             )
+        self.record_end(run)
+
+    def record_end(self, run: Run) -> None:
+        """The last event of a run."""
         self.append(
             Kind.FINISHED,
-            actor=actor,
+            actor=run.actor_name,
             run=run,
             at=run.finished_at,
             status=run.status,

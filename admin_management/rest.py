@@ -13,6 +13,7 @@ from rest_framework.metadata import SimpleMetadata
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.pagination import BasePagination, Cursor, CursorPagination
 from rest_framework.parsers import BaseParser
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,8 +21,8 @@ from rest_framework.settings import DEFAULTS, IMPORT_STRINGS, APISettings
 from rest_framework.viewsets import GenericViewSet
 
 from .authentication import SameOriginSessionAuthentication, address_of
+from .exceptions import ConflictError
 from .headers import protect
-from .models import Run
 from .permissions import IsStaff, record_refusal
 
 LARGEST_BODY = 64 * 1024
@@ -34,6 +35,11 @@ class TooLargeError(APIException):
     status_code = 413
     default_detail = f"The body is larger than {LARGEST_BODY // 1024} KB."
     default_code = "too_large"
+
+
+class NotPossibleError(APIException):
+    status_code = 409
+    default_code = "conflict"
 
 
 class JSONObjectParser(BaseParser):
@@ -82,7 +88,7 @@ class Negotiation(DefaultContentNegotiation):
     settings = OWN_SETTINGS  # type: ignore[assignment]
 
 
-class StaffViewSet(GenericViewSet[Run]):
+class StaffViewSet(GenericViewSet[Any]):
     """What all endpoints share: staff only, same origin, JSON in, JSON or a browsable page out."""
 
     settings = OWN_SETTINGS
@@ -108,11 +114,16 @@ class StaffViewSet(GenericViewSet[Run]):
             return super().get_renderers()
         return [Renderer()]
 
+    def handle_exception(self, exc: Exception) -> Response:
+        return super().handle_exception(
+            NotPossibleError(str(exc)) if isinstance(exc, ConflictError) else exc
+        )
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         try:
             super().initial(request, *args, **kwargs)
         except APIException:
-            if request.method == "POST":
+            if request.method not in SAFE_METHODS:
                 record_refusal(request.user, address=address_of(request))
             raise
 

@@ -22,7 +22,7 @@ from drf_spectacular.utils import (
 from rest_framework.serializers import Serializer
 
 from . import serializers as ours
-from .views import LogViewSet, StatusViewSet, UpdateViewSet
+from .views import CancelViewSet, HoldViewSet, LogViewSet, StatusViewSet, UpdateViewSet
 
 extend_schema_field(ours.StepSerializer(many=True))(ours.RunWithStepsSerializer.get_steps)
 
@@ -39,6 +39,12 @@ REFUSED = OpenApiResponse(
     ours.DetailSerializer, "Not signed in, not staff, or sent by the page of another site."
 )
 MISSING = OpenApiResponse(ours.DetailSerializer, "There is no such run.")
+NOT_HELD = OpenApiResponse(ours.DetailSerializer, "Updates are not held.")
+NOT_POSSIBLE = OpenApiResponse(ours.DetailSerializer, "Not possible as things stand, and why.")
+BODY_REFUSED = {
+    413: OpenApiResponse(ours.DetailSerializer, "The body is too large."),
+    415: OpenApiResponse(ours.DetailSerializer, "The body is not JSON."),
+}
 WRONG = OpenApiResponse(
     {
         "type": "object",
@@ -84,10 +90,11 @@ class Word(OpenApiSerializerFieldExtension):
         return {"type": "string", "enum": list(self.target.words)}
 
 
-class UpdateRequest(OpenApiSerializerExtension):
+class Body(OpenApiSerializerExtension):
     """Unknown names are refused."""
 
-    target_class = ours.UpdateRequestSerializer
+    target_class = ours.BodySerializer
+    match_subclasses = True
 
     def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> dict[str, Any]:
         return super().map_serializer(auto_schema, direction) | {"additionalProperties": False}
@@ -111,14 +118,58 @@ class UpdateViews(OpenApiViewExtension):
                     202: ours.AcceptedRunSerializer,
                     400: WRONG,
                     403: REFUSED,
-                    413: OpenApiResponse(ours.DetailSerializer, "The body is too large."),
-                    415: OpenApiResponse(ours.DetailSerializer, "The body is not JSON."),
+                    **BODY_REFUSED,
                 },
             ),
             retrieve=extend_schema(
                 responses={200: ours.RunWithStepsSerializer, 403: REFUSED, 404: MISSING}
             ),
         )(type("UpdateViewSet", (self.target_class,), {}))
+
+
+class CancelViews(OpenApiViewExtension):
+    """Cancelling."""
+
+    target_class = CancelViewSet
+
+    def view_replacement(self) -> type[CancelViewSet]:
+        return extend_schema_view(
+            create=extend_schema(
+                request=ours.CancelRequestSerializer,
+                responses={
+                    202: ours.RunSerializer,
+                    400: WRONG,
+                    403: REFUSED,
+                    404: MISSING,
+                    409: NOT_POSSIBLE,
+                    **BODY_REFUSED,
+                },
+            )
+        )(type("CancelViewSet", (self.target_class,), {}))
+
+
+class HoldViews(OpenApiViewExtension):
+    """The hold."""
+
+    target_class = HoldViewSet
+
+    def view_replacement(self) -> type[HoldViewSet]:
+        return extend_schema_view(
+            retrieve=extend_schema(
+                responses={200: ours.HoldSerializer, 403: REFUSED, 404: NOT_HELD}
+            ),
+            create=extend_schema(
+                request=ours.HoldRequestSerializer,
+                responses={
+                    201: ours.HoldSerializer,
+                    400: WRONG,
+                    403: REFUSED,
+                    409: NOT_POSSIBLE,
+                    **BODY_REFUSED,
+                },
+            ),
+            destroy=extend_schema(responses={204: None, 403: REFUSED, 404: NOT_HELD}),
+        )(type("HoldViewSet", (self.target_class,), {}))
 
 
 class LogView(OpenApiViewExtension):

@@ -1,14 +1,16 @@
 """What the API takes and what it answers."""
 
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import models
 from django.urls import reverse
+from django.utils import timezone
 from rest_framework import ISO_8601, serializers
 from rest_framework.exceptions import ValidationError
 
-from .models import Run, StepRun, Trigger
+from .exceptions import ReasonMissingError
+from .models import Hold, Run, StepRun, Trigger
 from .runner.status import Status, StepStatus
 
 
@@ -78,7 +80,11 @@ class StrictSerializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
-class UpdateRequestSerializer(StrictSerializer):
+class BodySerializer(StrictSerializer):
+    """The body of a request."""
+
+
+class UpdateRequestSerializer(BodySerializer):
     """The body of a request for an update. All of it is optional."""
 
     reason = TextField(
@@ -91,6 +97,41 @@ class UpdateRequestSerializer(StrictSerializer):
         default=False,
         help_text="Execute all steps even if there is nothing new.",
     )
+    accept_rewritten = FlagField(
+        default=False,
+        help_text="Follow a branch whose history was rewritten, and drop commits that only the "
+        "checkout has.",
+    )
+    override_hold = FlagField(
+        default=False, help_text="Start even while updates are held. Needs a reason."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["override_hold"] and not attrs["reason"]:
+            raise ValidationError({"reason": [str(ReasonMissingError())]})
+        return attrs
+
+
+class CancelRequestSerializer(BodySerializer):
+    """The body of a request to cancel a run. All of it is optional."""
+
+    reason = TextField(max_length=500, default="", allow_blank=True, help_text="Why.")
+
+
+class HoldRequestSerializer(BodySerializer):
+    """The body of a request to hold updates."""
+
+    reason = TextField(max_length=500, help_text="Why, for all who would update meanwhile.")
+    expires_at = TimeField(
+        required=False,
+        allow_null=True,
+        help_text="When updates go on by themselves, ISO 8601, best with a Z. Null: when released.",
+    )
+
+    def validate_expires_at(self, expires_at: datetime | None) -> datetime | None:
+        if expires_at and expires_at <= timezone.now():
+            raise ValidationError("That is over already.")
+        return expires_at
 
 
 class RunFilterSerializer(StrictSerializer):
@@ -125,13 +166,26 @@ class StatusQuerySerializer(StrictSerializer):
     )
 
 
-class RunSerializer(serializers.ModelSerializer[Run]):
-    """One run. Addresses are paths on this site."""
+class HoldSerializer(serializers.ModelSerializer[Hold]):
+    """Updates are paused: by whom, why, until when."""
 
     serializer_field_mapping = {
         **serializers.ModelSerializer.serializer_field_mapping,
         models.DateTimeField: TimeField,
     }
+
+    actor = serializers.CharField(source="actor_name", read_only=True, help_text="Who holds them.")
+
+    class Meta:
+        model = Hold
+        fields = ("reason", "actor", "held_at", "expires_at")
+        read_only_fields = fields
+
+
+class RunSerializer(serializers.ModelSerializer[Run]):
+    """One run. Addresses are paths on this site."""
+
+    serializer_field_mapping = HoldSerializer.serializer_field_mapping
 
     url = serializers.SerializerMethodField()
     log_url = serializers.SerializerMethodField()
@@ -141,6 +195,19 @@ class RunSerializer(serializers.ModelSerializer[Run]):
     actor = serializers.CharField(source="actor_name", read_only=True, help_text="Who asked.")
     duration = serializers.FloatField(
         read_only=True, allow_null=True, help_text="Seconds; to now while it runs."
+    )
+
+    target_revision = serializers.CharField(
+        read_only=True, help_text="Of a rollback: the revision it goes back to. Otherwise empty."
+    )
+    reverse_migrations = serializers.ListField(
+        child=serializers.CharField(),
+        read_only=True,
+        help_text="Of a rollback: the migrations that it reverses.",
+    )
+
+    hold = HoldSerializer(
+        read_only=True, allow_null=True, help_text="What a waiting run waits for, if it is held."
     )
 
     class Meta:
@@ -155,6 +222,11 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             "actor",
             "reason",
             "force",
+            "accept_rewritten",
+            "override_hold",
+            "target_revision",
+            "reverse_migrations",
+            "hold",
             "requested_at",
             "started_at",
             "finished_at",
@@ -326,6 +398,7 @@ class StatusSerializer(serializers.Serializer[Any]):
         help_text="Tracked files with local changes, at most 20.",
     )
     pm2 = PartField(Pm2Serializer())
+    hold = PartField(HoldSerializer(allow_null=True), help_text="Null: updates are not held.")
     current_run = PartField(RunSerializer(allow_null=True))
     waiting_run = PartField(RunSerializer(allow_null=True))
     last_run = PartField(RunSerializer(allow_null=True))

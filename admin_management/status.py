@@ -20,7 +20,7 @@ import django
 
 from .conf import AdminManagementSettings, find_tool, secret_values
 from .exceptions import AdminManagementError
-from .models import Run
+from .models import Hold, Run
 from .runner import pm2
 from .runner.git import GitError, Repository, hardened
 from .runner.pm2 import Pm2Error
@@ -28,7 +28,7 @@ from .runner.process import Child
 from .runner.redact import Redactor, secrets_in_environment
 from .runner.state import NotAGitCheckoutError, StateDirectory
 from .runner.variables import for_tools
-from .serializers import RunSerializer
+from .serializers import HoldSerializer, RunSerializer
 
 logger = logging.getLogger("admin_management")
 
@@ -61,7 +61,7 @@ def read_status(*, fetch: bool = False) -> dict[str, Any]:
 
 _PARTS = (
     *("checkout", "branch", "live", "remote", "pending", "dirty_files", "pm2"),
-    *("current_run", "waiting_run", "last_run"),
+    *("hold", "current_run", "waiting_run", "last_run"),
 )
 
 
@@ -169,6 +169,10 @@ class _Site:
             "uptime": round(uptime) if first.status == "online" else None,
             "memory": sum(each.memory for each in same),
         }
+
+    def hold(self) -> dict[str, Any] | None:
+        hold = Hold.objects.in_force()
+        return None if hold is None else dict(HoldSerializer(hold).data)
 
     def current_run(self) -> dict[str, Any] | None:
         return _shown(Run.objects.here().running().first())

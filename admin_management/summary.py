@@ -21,6 +21,8 @@ def _lines(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield from _list("pending", status["pending"], _commit)
     yield from _list("changed", status["dirty_files"], _text)
     yield "process", _process(status["pm2"])
+    if status["hold"]:
+        yield "held", _hold(status["hold"])
     for name in ("current", "waiting", "last"):
         run = status[f"{name}_run"]
         if run:
@@ -67,6 +69,11 @@ def _process(part: dict[str, Any]) -> str:
     up = "" if part["uptime"] is None else f", up {duration(part['uptime'])}"
     memory = f"{part['memory'] / 1_000_000:.1f} MB"
     return f"{part['name']} {part['status']}{up}, {part['restarts']} restarts, {memory}"
+
+
+def _hold(part: dict[str, Any]) -> str:
+    until = f" until {part['expires_at']}" if part.get("expires_at") else ""
+    return _problem(part) or f"by {part['actor']}{until}: {part['reason']}"
 
 
 def _run(part: dict[str, Any]) -> str:

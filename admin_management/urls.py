@@ -4,9 +4,9 @@ from importlib.util import find_spec
 
 from django.urls import path
 
-from .dashboard import dashboard, show_run
+from .dashboard import cancel, dashboard, hold, release, show_run
 from .health import health
-from .views import LogViewSet, StatusViewSet, UpdateViewSet
+from .views import CancelViewSet, HoldViewSet, LogViewSet, StatusViewSet, UpdateViewSet
 
 if find_spec("drf_spectacular"):
     from . import schema  # noqa: F401 - describes the views to drf-spectacular
@@ -17,6 +17,16 @@ urlpatterns = [
     path("dashboard/", dashboard, name="dashboard"),
     path("dashboard/<uuid:pk>/", show_run, name="run"),
     path("health/", health, name="health"),
+    path("dashboard/<uuid:pk>/cancel/", cancel, name="cancel"),
+    path("dashboard/hold/", hold, name="hold"),
+    path("dashboard/release/", release, name="release"),
+    path(
+        "hold/",
+        HoldViewSet.as_view(
+            {"get": "retrieve", "post": "create", "delete": "destroy"}, name="Hold"
+        ),
+        name="hold-detail",
+    ),
     path("status/", StatusViewSet.as_view({"get": "retrieve"}, name="Status"), name="status"),
     path(
         "update/",
@@ -32,5 +42,10 @@ urlpatterns = [
         "update/<uuid:pk>/log/",
         LogViewSet.as_view({"get": "retrieve"}, name="Log"),
         name="update-log",
+    ),
+    path(
+        "update/<uuid:pk>/cancel/",
+        CancelViewSet.as_view({"post": "create"}, name="Cancel"),
+        name="update-cancel",
     ),
 ]

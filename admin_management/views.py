@@ -4,15 +4,21 @@ from typing import Any
 from uuid import UUID
 
 from django.shortcuts import get_object_or_404
+from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from .asking import ask, bring_up_to_date, log_piece, settle
-from .models import Run, RunQuerySet, Trigger
+from .asking import ask, bring_up_to_date, log_piece, requester_of, settle
+from .cancelling import cancel_update
+from .launcher import hold_updates, release_updates
+from .models import Hold, Run, RunQuerySet, Trigger
 from .rest import RunPages, StaffViewSet
 from .serializers import (
     AcceptedRunSerializer,
+    CancelRequestSerializer,
+    HoldRequestSerializer,
+    HoldSerializer,
     LogQuerySerializer,
     LogSerializer,
     RunFilterSerializer,
@@ -58,6 +64,47 @@ class UpdateViewSet(StaffViewSet):
         return Response(RunWithStepsSerializer(run, context={"steps": steps}).data)
 
 
+class HoldViewSet(StaffViewSet):
+    """Updates of this site are held, or not."""
+
+    queryset = Hold.objects.all()
+    serializer_class = HoldRequestSerializer
+
+    def retrieve(self, request: Request) -> Response:
+        """The hold in force; 404 if there is none."""
+        settle()
+        return Response(HoldSerializer(_hold_in_force()).data)
+
+    def create(self, request: Request) -> Response:
+        """Hold updates: what is asked for meanwhile waits. 409 if they are held already."""
+        wanted = HoldRequestSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        hold = hold_updates(requester=requester_of(request), **wanted.validated_data)
+        return Response(HoldSerializer(hold).data, status=201)
+
+    def destroy(self, request: Request) -> Response:
+        """Let updates go on, and start the one that waits; 404 if they are not held."""
+        _hold_in_force()
+        release_updates(requester=requester_of(request))
+        return Response(status=204)
+
+
+class CancelViewSet(StaffViewSet):
+    """Cancel an update that waits or goes on."""
+
+    queryset = Run.objects.all()
+    serializer_class = CancelRequestSerializer
+
+    def create(self, request: Request, pk: UUID) -> Response:
+        """A waiting run ends at once; a running one puts everything back first. 409: too late."""
+        wanted = CancelRequestSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        settle()
+        run = get_object_or_404(Run, pk=pk)
+        cancel_update(run, requester=requester_of(request), **wanted.validated_data)
+        return Response(RunSerializer(run).data, status=202)
+
+
 class LogViewSet(StaffViewSet):
     """What a run said."""
 
@@ -82,6 +129,13 @@ class StatusViewSet(StaffViewSet):
         fetch = _checked(StatusQuerySerializer, request)["fetch"]
         settle()
         return Response(StatusSerializer(read_status(fetch=fetch)).data)
+
+
+def _hold_in_force() -> Hold:
+    hold = Hold.objects.in_force()
+    if hold is None:
+        raise NotFound("Updates are not held.")
+    return hold
 
 
 def _filtered(request: Request) -> RunQuerySet:

@@ -41,6 +41,37 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name="Hold",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("node", models.CharField(max_length=100)),
+                ("reason", models.CharField(max_length=500)),
+                ("actor_name", models.CharField(blank=True, max_length=200)),
+                ("held_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("released_at", models.DateTimeField(blank=True, null=True)),
+                ("released_by", models.CharField(blank=True, max_length=200)),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ("-held_at", "-id"),
+            },
+        ),
+        migrations.CreateModel(
             name="Run",
             fields=[
                 (
@@ -86,6 +117,10 @@ class Migration(migrations.Migration):
                 ("reason", models.CharField(blank=True, max_length=500)),
                 ("address", models.GenericIPAddressField(blank=True, null=True)),
                 ("force", models.BooleanField(default=False)),
+                ("accept_rewritten", models.BooleanField(default=False)),
+                ("override_hold", models.BooleanField(default=False)),
+                ("target_revision", models.CharField(blank=True, max_length=64)),
+                ("reverse_migrations", models.JSONField(blank=True, default=list)),
                 ("requested_at", models.DateTimeField(default=django.utils.timezone.now)),
                 ("started_at", models.DateTimeField(blank=True, null=True)),
                 ("finished_at", models.DateTimeField(blank=True, null=True)),
@@ -174,9 +209,27 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="run",
             constraint=models.UniqueConstraint(
-                condition=models.Q(("status", "queued")),
+                condition=models.Q(("status", "queued"), ("target_revision", "")),
                 fields=("node",),
-                name="one_waiting_run_per_node",
+                name="one_waiting_update_per_node",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="run",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(
+                    ("status", "queued"), models.Q(("target_revision", ""), _negated=True)
+                ),
+                fields=("node",),
+                name="one_waiting_rollback_per_node",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="hold",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("released_at", None)),
+                fields=("node",),
+                name="one_hold_per_node",
             ),
         ),
         migrations.AddConstraint(

@@ -87,7 +87,7 @@ class StepProgress:
 
 @dataclass(slots=True)
 class Progress:
-    """What the journal says of one run so far."""
+    """What the journal says of one run so far. ``process`` is its runner."""
 
     status: Status = Status.RUNNING
     started_at: datetime | None = None
@@ -101,6 +101,8 @@ class Progress:
     checkpoint: dict[str, Any] | None = None
     is_proved: bool = False
     recoveries: int = 0
+    process: int | None = None
+    process_start: int | None = None
 
     @property
     def needs_recovery(self) -> bool:
@@ -153,6 +155,7 @@ def _time(entry: dict[str, Any]) -> datetime:
 
 def _started(progress: Progress, entry: dict[str, Any]) -> None:
     progress.started_at = _time(entry)
+    progress.process, progress.process_start = entry.get("pid"), entry.get("process_start")
 
 
 def _revisions(progress: Progress, entry: dict[str, Any]) -> None:

@@ -13,11 +13,11 @@ from .history import check_history
 from .journal import Journal
 from .plan import Plan, Step
 from .preconditions import check_all
-from .process import StoppedError
+from .process import StoppedError, start_time
 from .proof import BEGINNING, Moment, Proof, UnhealthyError
 from .redact import Redactor
 from .rehearsal import Report, rehearse, remove_work_trees
-from .rollback import Rollback
+from .rollback import IRREVERSIBLE, UNDO_TIMEOUT, Rollback
 from .site import Site
 from .status import Status
 
@@ -46,7 +46,9 @@ def perform(
 
     It is interrupted, and undone, when ``stop`` becomes readable.
     """
-    journal.event("started", run=plan.run, pid=os.getpid(), force=plan.force)
+    pid = os.getpid()
+    # By both a person finds the runner who wants to cancel it.
+    journal.event("started", run=plan.run, pid=pid, process_start=start_time(pid), force=plan.force)
     recorder = Recorder(journal, redactor, Path(plan.checkout), stop)
     finish(journal, redactor, _outcome(Site(plan, recorder, environ)))
 
@@ -69,7 +71,8 @@ def _outcome(site: Site) -> Outcome:
             return outcome
         site.recorder.stop = None
         rollback = Rollback(site, update.checkpoint, frozenset(update.begun))
-        is_bad = not isinstance(error, StoppedError) and not _is_dependency(error)
+        # Before the pull nothing of the revision was live that could have been to blame.
+        is_bad = "pull" in update.begun and not _is_no_fault(error)
         return undo(site, rollback, outcome, is_bad=is_bad)
 
 
@@ -143,8 +146,10 @@ def _stopped(site: Site, step: str) -> Outcome:
     return Outcome(status=Status.CANCELLED, failed_step=step, message=f"Cancelled {who}.")
 
 
-def _is_dependency(error: BaseException) -> bool:
-    return isinstance(error, UnhealthyError) and error.is_dependency
+def _is_no_fault(error: BaseException) -> bool:
+    """Whether the revision is not to blame: somebody stopped it, or what it depends on is down."""
+    is_dependency = isinstance(error, UnhealthyError) and error.is_dependency
+    return is_dependency or isinstance(error, StoppedError)
 
 
 class Update:
@@ -174,11 +179,13 @@ class Update:
                 )
         self.site.environments.prune()
         self.site.state.release(self.site.to_revision)
-        return Outcome(status=Status.SUCCEEDED, message=f"Updated: {self._subject}")
+        done = "Back at" if self._plan.target else "Updated"
+        return Outcome(status=Status.SUCCEEDED, message=f"{done}: {self._subject}")
 
     def _perform(self, step: Step) -> None:
         if step.name == "pull":
             self._remember(step)
+            self._reverse_migrations()
         self.begun.add(step.name)
         special = {
             "fetch": self._fetch,
@@ -233,6 +240,26 @@ class Update:
         migrations = self._report.migrations if self._report else ()
         self.checkpoint = Checkpoint.of(self.site, self._live, migrations)
         self.site.recorder.journal.event("checkpoint", **self.checkpoint.facts())
+
+    def _reverse_migrations(self) -> None:
+        """Reverse what the target does not know; with the code that is live now, which does."""
+        site, plan = self.site, self._plan
+        if not plan.reverse_migrations:
+            return
+        self.begun.add("reverse_migrations")
+        argv = site.filled_in((*plan.undo_migrations, *plan.reverse_migrations))
+        with site.recorder.step("reverse_migrations", argv, UNDO_TIMEOUT) as execution:
+            try:
+                site.run(execution, argv, is_site_code=True)
+            except StepFailedError as failure:
+                if execution.exit_code != IRREVERSIBLE:
+                    raise
+                # Nothing was changed, so there is nothing to undo.
+                self.checkpoint = None
+                raise StepFailedError(
+                    "one of them cannot be reversed",
+                    hint="Go back to a revision that knows these migrations.",
+                ) from failure
 
     def _pull(self, step: Step) -> None:
         site = self.site

@@ -61,10 +61,12 @@ class Plan:
     """One run, described. All paths are absolute.
 
     ``target`` is a recorded revision to go back to; without one the run goes for the remote's tip.
-    ``accept_rewritten`` lets it follow a branch that was rewritten. Without ``rehearsal`` nothing
-    is tried beforehand, without ``health`` nothing is proved. ``prove_environment`` is executed
-    with a newly built environment before it goes live, ``undo_migrations`` when a run is rolled
-    back, and ``settle`` after the run has ended, with whatever is live then.
+    ``reverse_migrations`` are those, as ``app.name`` in the order they were applied, that the
+    target does not know. ``accept_rewritten`` lets it follow a branch that was rewritten. Without
+    ``rehearsal`` nothing is tried beforehand, without ``health`` nothing is proved.
+    ``prove_environment`` is executed with a newly built environment before it goes live,
+    ``undo_migrations`` when a run is rolled back, and ``settle`` after the run has ended, with
+    whatever is live then.
     """
 
     run: str
@@ -84,6 +86,7 @@ class Plan:
     undo_migrations: tuple[str, ...]
     settle: tuple[str, ...]
     target: str = ""
+    reverse_migrations: tuple[str, ...] = ()
     accept_rewritten: bool = False
     rehearsal: Rehearsal | None = None
     health: Health | None = None
@@ -99,7 +102,7 @@ class Plan:
         fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if fields.get("version") != PLAN_VERSION:
             raise ValueError(f"{path} is a plan of version {fields.get('version')!r}")
-        for name in ("prove_environment", "undo_migrations", "settle"):
+        for name in ("prove_environment", "undo_migrations", "settle", "reverse_migrations"):
             fields[name] = tuple(fields[name])
         if rehearsal := fields["rehearsal"]:
             linked = tuple(rehearsal["linked_files"])

@@ -185,6 +185,21 @@ def start_time(pid: int) -> int | None:
     return int(stat.rpartition(b")")[2].split()[19])
 
 
+def open_process(pid: int, started: int | None) -> int | None:
+    """A descriptor, pidfd_open(2), of the very process that started then; None if it is gone.
+
+    Opened first and compared after that: what the descriptor names cannot change any more.
+    """
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+    if started is None or start_time(pid) != started:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
 def end_orphan(pid: int, started: int | None) -> bool:
     """End the group that a dead runner's child leads, if that very process is still there.
 

@@ -51,6 +51,8 @@ class Rollback:
         self._part("undo_migrations", self._undo_migrations)
         self._part("undo_pull", self._undo_pull)
         self._part("undo_dependencies", self._undo_dependencies)
+        if self.site.plan.reverse_migrations:
+            self._part("redo_migrations", self._redo_migrations)
         self._part("undo_static_files", self._undo_static_files)
         self._record()
         if not self.is_at_boot:
@@ -132,6 +134,14 @@ class Rollback:
         run = self.site.plan.run
         if not self.site.environments.switch_back(self.checkpoint.environment, run):
             execution.skip("the environment is the old one")
+
+    def _redo_migrations(self, execution: StepExecution) -> None:
+        """Apply again what a rollback by hand has reversed; with the old code, which knows it."""
+        step = self.site.step("migrations")
+        if step is None or "reverse_migrations" not in self.begun:
+            execution.skip("no migration was reversed")
+            return
+        self.site.run(execution, self.site.filled_in(step.argv), is_site_code=True)
 
     def _undo_static_files(self, execution: StepExecution) -> None:
         step = self.site.step("static_files")

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
+from admin_management import launcher
 from admin_management.conf import node
 from admin_management.models import Run
 from admin_management.runner.journal import Journal
 from admin_management.runner.lock import Lock
+from admin_management.runner.plan import Plan
 from admin_management.runner.state import StateDirectory
 from admin_management.runner.status import Status
 from tests.conftest import Checkout
@@ -89,3 +91,15 @@ def live_run(db: None, checkout: Checkout) -> Iterator[LiveRun]:
 def no_runner(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waits goes on waiting."""
     monkeypatch.setattr("admin_management.launcher.start_next", lambda: None)
+
+
+@pytest.fixture
+def spawned(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
+    """The plans of the runners that would have been started, instead of starting them."""
+    plans: list[Plan] = []
+
+    def spawn(arguments: tuple[str, ...], state: StateDirectory, lock: Lock) -> None:
+        plans.append(Plan.read(Path(*arguments)))
+
+    monkeypatch.setattr(launcher, "_spawn", spawn)
+    return plans

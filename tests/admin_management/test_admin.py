@@ -13,6 +13,7 @@ from .conftest import LiveRun
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_runner")]
 
+HOLDS = "/admin/admin_management/hold/"
 RUNS = "/admin/admin_management/run/"
 EVENTS = "/admin/admin_management/auditevent/"
 
@@ -51,7 +52,7 @@ def test_events_can_be_listed_and_read(superuser: Client, run: Run) -> None:
     assert "logo" in superuser.get(f"{EVENTS}{event.pk}/change/").content.decode()
 
 
-@pytest.mark.parametrize("place", [RUNS, EVENTS])
+@pytest.mark.parametrize("place", [RUNS, EVENTS, HOLDS])
 def test_nothing_can_be_added(superuser: Client, run: Run, place: str) -> None:
     assert superuser.get(f"{place}add/").status_code == 403
     assert superuser.post(f"{place}add/").status_code == 403

@@ -41,6 +41,10 @@ def test_the_kinds_are_words_that_stay() -> None:
         "finished",
         "delivery_accepted",
         "refused",
+        "held",
+        "released",
+        "hold_overridden",
+        "cancel_requested",
     ]
 
 

@@ -51,10 +51,11 @@ def journal_says(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> Callabl
 
 
 def test_update_server_requests_a_run_and_returns_at_once() -> None:
-    said = output_of("update_server", "--reason", "new logo", "--force")
+    said = output_of("update_server", "--reason", "new logo", "--force", "--accept-rewritten")
     run = Run.objects.get()
     assert said == f"Update {run.pk} requested\n"
-    assert (run.trigger, run.reason, run.force) == ("command", "new logo", True)
+    assert (run.trigger, run.reason) == ("command", "new logo")
+    assert (run.force, run.accept_rewritten) == (True, True)
     assert run.actor_name
 
 

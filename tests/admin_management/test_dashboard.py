@@ -100,11 +100,14 @@ class TestDoors:
 
 class TestTheButton:
     def test_it_asks_for_an_update_and_shows_it(self, staff: Client) -> None:
-        answer = staff.post(DASHBOARD, {"reason": "new logo", "force": "on"})
+        answer = staff.post(
+            DASHBOARD, {"reason": "new logo", "force": "on", "accept_rewritten": "on"}
+        )
         run = Run.objects.get()
         assert answer.status_code == 302
         assert answer.headers["Location"] == f"/admin/dashboard/{run.pk}/"
-        assert (run.trigger, run.reason, run.force) == ("dashboard", "new logo", True)
+        assert (run.trigger, run.reason) == ("dashboard", "new logo")
+        assert (run.force, run.accept_rewritten) == (True, True)
         assert run.actor_name == "alice"
         assert "Waiting to begin" in page(staff, answer.headers["Location"])
 

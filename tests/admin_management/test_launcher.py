@@ -31,8 +31,8 @@ Commit = Callable[..., Any]
 
 
 def ask(**facts: Any) -> tuple[Run, bool]:
-    usual: dict[str, Any] = {"trigger": Trigger.COMMAND, "requester": Requester(name="alice")}
-    return request_update(**usual | facts)
+    who: dict[str, Any] = {"trigger": Trigger.COMMAND, "requester": Requester(name="alice")}
+    return request_update(**who | facts)
 
 
 def running_run(**facts: Any) -> Run:
@@ -51,19 +51,6 @@ def state_of_settings() -> StateDirectory:
 
 def journal_of(run: Run) -> Journal:
     return Journal(state_of_settings().journal(str(run.pk)))
-
-
-@pytest.fixture
-def spawned(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
-    """The plans of the runners that would have been started, instead of starting them."""
-    plans: list[Plan] = []
-
-    def spawn(arguments: tuple[str, ...], state: StateDirectory, lock: Lock) -> None:
-        (plan,) = arguments
-        plans.append(Plan.read(Path(plan)))
-
-    monkeypatch.setattr(launcher, "_spawn", spawn)
-    return plans
 
 
 @pytest.fixture
@@ -109,6 +96,29 @@ def test_a_forced_request_that_joins_makes_the_waiting_run_forced() -> None:
     assert run.force
 
 
+def test_what_a_request_wishes_for_is_in_the_log_and_in_the_plan(
+    checkout: Checkout, spawned: list[Plan]
+) -> None:
+    ask()
+    ask(accept_rewritten=True)
+    start_next()
+    (plan,) = spawned
+    assert (plan.force, plan.accept_rewritten, plan.target) == (False, True, "")
+    requested, joined = (json.loads(event.text)["facts"] for event in AuditEvent.objects.all())
+    assert (requested["accept_rewritten"], joined["accept_rewritten"]) == (False, True)
+
+
+def test_what_the_requester_expects_stays_until_the_run_has_looked(
+    checkout: Checkout, spawned: list[Plan]
+) -> None:
+    run, _ = ask(expected="a" * 40)
+    start_next()
+    journal_of(run).event("finished", status="failed", message="local changes")
+    settle()
+    run.refresh_from_db()
+    assert (run.status, run.to_revision) == ("failed", "a" * 40)
+
+
 def test_a_request_while_one_runs_waits_behind_it(held: Lock, spawned: list[Plan]) -> None:
     running_run()
     run, is_new = ask()
@@ -152,19 +162,13 @@ def test_the_plan_names_full_paths_and_the_steps_in_their_order(
     start_next()
     (plan,) = spawned
     assert [step.name for step in plan.steps] == [
-        "fetch",
-        "rehearsal",
-        "pull",
-        "dependencies",
-        "static_files",
-        "migrations",
-        "restart",
-        "proof",
-        "soak",
+        *("fetch", "rehearsal", "pull", "dependencies"),
+        *("static_files", "migrations", "restart", "proof", "soak"),
     ]
     assert Path(plan.git).is_absolute()
     assert plan.checkout == str(checkout.path)
-    (script,) = (Path(step.argv[0]) for step in plan.steps if step.name == "restart")
+    (restart,) = (step for step in plan.steps if step.name == "restart")
+    script = Path(restart.argv[0])
     assert script.parent == state_of_settings().run(plan.run)
     assert os.access(script, os.X_OK)
 

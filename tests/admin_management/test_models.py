@@ -11,7 +11,16 @@ from django.utils import timezone
 from admin_management.audit import Kind
 from admin_management.conf import node
 from admin_management.exceptions import AppendOnlyError
-from admin_management.models import AuditEvent, AuditHead, Run, RunQuerySet, StepRun, Trigger
+from admin_management.launcher import PLAIN
+from admin_management.models import (
+    AuditEvent,
+    AuditHead,
+    Options,
+    Run,
+    RunQuerySet,
+    StepRun,
+    Trigger,
+)
 from admin_management.runner.journal import Progress, StepProgress
 from admin_management.runner.status import Status, StepStatus
 
@@ -86,7 +95,7 @@ class TestTheQueue:
         assert not Run.objects.here().exists()
 
     def test_takes_a_request_in(self) -> None:
-        made, is_new = Run.objects.join_or_create(force=True, trigger="api", reason="new logo")
+        made, is_new = Run.objects.join_or_create({"force": True}, trigger="api", reason="new logo")
         made.refresh_from_db()
         assert is_new
         assert (made.node, made.status, made.force) == (node(), "queued", True)
@@ -94,30 +103,47 @@ class TestTheQueue:
 
     def test_joins_a_request_to_the_run_that_waits(self) -> None:
         waiting = run()
-        joined, is_new = Run.objects.join_or_create(force=False, trigger="api")
+        joined, is_new = Run.objects.join_or_create({"force": False}, trigger="api")
         assert (joined, is_new) == (waiting, False)
         waiting.refresh_from_db()
         assert (waiting.trigger, waiting.force) == ("command", False)
 
-    def test_makes_the_waiting_run_forced_when_a_forced_request_joins(self) -> None:
+    @pytest.mark.parametrize("wish", ["force", "accept_rewritten", "override_hold"])
+    def test_adds_what_a_request_wishes_for_to_the_waiting_run(self, wish: str) -> None:
         waiting = run()
-        joined, _ = Run.objects.join_or_create(force=True, trigger="api")
+        options: Options = {wish: True}  # type: ignore[misc]
+        joined, is_new = Run.objects.join_or_create(options, trigger="api")
         waiting.refresh_from_db()
-        assert joined.force
-        assert waiting.force
+        assert (joined, is_new) == (waiting, False)
+        assert getattr(joined, wish)
+        assert getattr(waiting, wish)
+
+    def test_takes_nothing_away_from_the_waiting_run(self) -> None:
+        waiting = run(force=True, accept_rewritten=True, override_hold=True)
+        Run.objects.join_or_create(PLAIN, trigger="api")
+        waiting.refresh_from_db()
+        assert (waiting.force, waiting.accept_rewritten, waiting.override_hold) == (True,) * 3
+
+    def test_has_a_place_of_its_own_for_a_rollback(self) -> None:
+        rollback = run(target_revision="a" * 40)
+        update, is_new = Run.objects.join_or_create({}, trigger="api")
+        assert is_new
+        assert set(Run.objects.queued()) == {rollback, update}
+        with pytest.raises(IntegrityError), transaction.atomic():
+            run(target_revision="b" * 40)
 
     def test_makes_a_new_run_when_the_waiting_one_was_just_claimed(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         waiting = run()
-        make_forced = Run.make_forced
+        grant = Run.grant
 
-        def claimed_first(self: Run) -> bool:
+        def claimed_first(self: Run, wishes: dict[str, bool]) -> bool:
             waiting.claim()
-            return make_forced(self)
+            return grant(self, wishes)
 
-        monkeypatch.setattr(Run, "make_forced", claimed_first)
-        made, is_new = Run.objects.join_or_create(force=True, trigger="api")
+        monkeypatch.setattr(Run, "grant", claimed_first)
+        made, is_new = Run.objects.join_or_create({"force": True}, trigger="api")
         assert is_new
         assert made != waiting
         waiting.refresh_from_db()
@@ -135,7 +161,7 @@ class TestTheQueue:
             return None if len(looks) == 1 else first(self)
 
         monkeypatch.setattr(RunQuerySet, "first", not_there_yet)
-        assert Run.objects.join_or_create(force=False, trigger="api") == (waiting, False)
+        assert Run.objects.join_or_create({"force": False}, trigger="api") == (waiting, False)
         assert len(looks) == 2
 
 

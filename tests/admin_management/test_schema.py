@@ -18,6 +18,8 @@ from .conftest import LiveRun
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_runner")]
 
 UPDATE = "/admin/update/"
+CANCEL = f"{UPDATE}{{id}}/cancel/"
+HOLD = "/admin/hold/"
 
 
 @pytest.fixture
@@ -108,6 +110,28 @@ def test_a_status_of_nothing_but_problems_is_as_the_schema_says(
     check(schema, staff.get("/admin/status/"), "/admin/status/")
 
 
+def test_answers_about_cancelling_are_as_the_schema_says(
+    staff: Client, schema: dict[str, Any], live_run: LiveRun
+) -> None:
+    waiting = staff.post(UPDATE, content_type="application/json").json()
+    for status in (202, 409):
+        answer = staff.post(f"{waiting['url']}cancel/", content_type="application/json")
+        assert answer.status_code == status
+        check(schema, answer, CANCEL, "post")
+
+
+def test_answers_about_holds_are_as_the_schema_says(staff: Client, schema: dict[str, Any]) -> None:
+    body = {"reason": "exams", "expires_at": "2100-01-01T00:00:00Z"}
+    for status in (201, 409):
+        answer = staff.post(HOLD, body, content_type="application/json")
+        assert answer.status_code == status
+        check(schema, answer, HOLD, "post")
+    check(schema, staff.get(HOLD), HOLD)
+    held = staff.post(UPDATE, content_type="application/json")
+    assert held.json()["hold"]
+    check(schema, held, UPDATE, "post")
+
+
 @pytest.mark.parametrize(
     ("request_line", "template", "body"),
     [
@@ -117,6 +141,12 @@ def test_a_status_of_nothing_but_problems_is_as_the_schema_says(
         (f"POST {UPDATE}", UPDATE, "{"),
         (f"POST {UPDATE}", UPDATE, '{"forse": true}'),
         (f"POST {UPDATE}", UPDATE, "x" * 70_000),
+        (f"POST {UPDATE}", UPDATE, '{"override_hold": true}'),
+        (f"POST {UPDATE}00000000-0000-4000-8000-000000000000/cancel/", CANCEL, ""),
+        (f"POST {UPDATE}00000000-0000-4000-8000-000000000000/cancel/", CANCEL, '{"why": ""}'),
+        (f"GET {HOLD}", HOLD, ""),
+        (f"DELETE {HOLD}", HOLD, ""),
+        (f"POST {HOLD}", HOLD, "{}"),
         (f"GET {UPDATE}00000000-0000-4000-8000-000000000000/", f"{UPDATE}{{id}}/", ""),
     ],
 )

@@ -18,13 +18,19 @@ from admin_management.serializers import (
 def test_everything_in_a_request_is_optional() -> None:
     wanted = UpdateRequestSerializer(data={})
     assert wanted.is_valid()
-    assert wanted.validated_data == {"reason": "", "force": False}
+    assert wanted.validated_data == {
+        "reason": "",
+        "force": False,
+        "accept_rewritten": False,
+        "override_hold": False,
+    }
 
 
-def test_a_request_carries_a_reason_and_force() -> None:
-    wanted = UpdateRequestSerializer(data={"reason": " new logo ", "force": True})
+def test_a_request_carries_a_reason_and_wishes() -> None:
+    data = {"reason": " new logo ", "force": True, "accept_rewritten": True, "override_hold": True}
+    wanted = UpdateRequestSerializer(data=data)
     assert wanted.is_valid()
-    assert wanted.validated_data == {"reason": "new logo", "force": True}
+    assert wanted.validated_data == {**data, "reason": "new logo"}
 
 
 @pytest.mark.parametrize(
@@ -51,7 +57,9 @@ def test_a_wrong_field_is_named(body: dict[str, Any], named: str) -> None:
 def test_the_unknown_is_told_what_is_known() -> None:
     wanted = UpdateRequestSerializer(data={"forse": True})
     assert not wanted.is_valid()
-    assert wanted.errors == {"forse": ["Unknown. Known are: force, reason."]}
+    assert wanted.errors == {
+        "forse": ["Unknown. Known are: accept_rewritten, force, override_hold, reason."]
+    }
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ STATUS: dict[str, Any] = {
         "restarts": 0,
         "memory": 27_400_000,
     },
+    "hold": None,
     "current_run": None,
     "waiting_run": None,
     "last_run": RUN,

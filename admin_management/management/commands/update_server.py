@@ -1,11 +1,11 @@
 """``manage.py update_server``."""
 
-import getpass
 import time
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from admin_management.exceptions import ReasonMissingError
 from admin_management.follow import follow
 from admin_management.launcher import Requester, files_of, request_update
 from admin_management.models import Run, Trigger
@@ -25,20 +25,41 @@ class Command(BaseCommand):
             "--force", action="store_true", help="run all steps even if there is nothing new"
         )
         parser.add_argument(
+            "--accept-rewritten",
+            action="store_true",
+            help="follow a branch whose history was rewritten, and drop commits that only the "
+            "checkout has",
+        )
+        parser.add_argument(
+            "--override-hold",
+            action="store_true",
+            help="start even while updates are held; needs a reason",
+        )
+        parser.add_argument(
             "--wait", action="store_true", help="show the steps as they happen, until the end"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        run, is_new = request_update(
-            trigger=Trigger.COMMAND,
-            requester=Requester(name=getpass.getuser()),
-            reason=options["reason"],
-            force=options["force"],
-        )
+        try:
+            run, is_new = request_update(
+                trigger=Trigger.COMMAND,
+                requester=Requester.at_the_shell(),
+                reason=options["reason"],
+                force=options["force"],
+                accept_rewritten=options["accept_rewritten"],
+                override_hold=options["override_hold"],
+            )
+        except ReasonMissingError as error:
+            raise CommandError(str(error)) from error
         self.stdout.write(
             f"Update {run.pk} requested" if is_new else f"Joined the update {run.pk} that waits"
         )
+        hold = run.hold
+        if hold:
+            self.stdout.write(f"{hold}. It starts when they are released.")
         if options["wait"]:
+            if hold:
+                raise CommandError("It is not waited for.")
             self._wait_for(run)
 
     def _wait_for(self, run: Run) -> None:

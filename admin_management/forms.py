@@ -1,0 +1,46 @@
+"""The dashboard's forms."""
+
+from typing import Any
+
+from django import forms
+
+from .exceptions import ReasonMissingError
+
+
+def _text_input(placeholder: str) -> forms.TextInput:
+    return forms.TextInput(attrs={"placeholder": placeholder, "autocomplete": "off"})
+
+
+class UpdateForm(forms.Form):
+    """The Update button and what may be said with it."""
+
+    reason = forms.CharField(required=False, max_length=500, widget=_text_input("Why? (optional)"))
+    force = forms.BooleanField(required=False)
+    accept_rewritten = forms.BooleanField(required=False)
+    override_hold = forms.BooleanField(required=False)
+
+    def clean(self) -> dict[str, Any]:
+        if self.cleaned_data.get("override_hold") and not self.cleaned_data.get("reason"):
+            self.add_error("reason", str(ReasonMissingError()))
+        return self.cleaned_data
+
+
+class CancelForm(forms.Form):
+    """Why an update is cancelled."""
+
+    reason = forms.CharField(required=False, max_length=500, widget=_text_input("Why? (optional)"))
+
+
+class HoldForm(forms.Form):
+    """Why updates are held, and for how many hours; none is until somebody releases them."""
+
+    reason = forms.CharField(max_length=500, widget=_text_input("Why?"))
+    hours = forms.TypedChoiceField(
+        required=False,
+        coerce=int,
+        empty_value=None,
+        choices=(
+            ("", "until released"),
+            *((1, "for an hour"), (4, "for 4 hours"), (24, "for a day"), (168, "for a week")),
+        ),
+    )

@@ -1,0 +1,52 @@
+"""``manage.py cancel_update``."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from admin_management.cancelling import cancel_update
+from admin_management.exceptions import ConflictError
+from admin_management.launcher import Requester, settle
+from admin_management.models import Run
+from admin_management.runner.status import Status
+
+
+class Command(BaseCommand):
+    help = (
+        "Cancel an update: one that waits ends at once, one that goes on puts everything back. "
+        "Exit code 1 if it is too late."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "run",
+            nargs="?",
+            metavar="RUN",
+            help="the beginning of its id; without it, the one that goes on, or that waits",
+        )
+        parser.add_argument("--reason", default="", help="why, for the audit log")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        settle()
+        run = _named(options["run"]) if options["run"] else _pending()
+        try:
+            cancel_update(run, requester=Requester.at_the_shell(), reason=options["reason"])
+        except ConflictError as error:
+            raise CommandError(str(error)) from error
+        is_over = run.status == Status.CANCELLED
+        told = "is cancelled" if is_over else "is being cancelled: what it has changed is put back"
+        self.stdout.write(f"Update {run.pk} {told}")
+
+
+def _named(beginning: str) -> Run:
+    run = Run.objects.here().named(beginning)
+    if run is None:
+        raise CommandError(f"There is not exactly one update whose id begins with {beginning}.")
+    return run
+
+
+def _pending() -> Run:
+    run = Run.objects.here().running().first() or Run.objects.here().queued().first()
+    if run is None:
+        raise CommandError("No update goes on, and none waits.")
+    return run

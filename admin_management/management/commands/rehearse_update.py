@@ -28,11 +28,12 @@ class Command(BaseCommand):
             metavar="ALIAS=PATH",
             help="work on a copy of this SQLite database",
         )
+        parser.add_argument("--folder", type=Path, help="make the copies below this folder")
         parser.add_argument("--report", type=Path, help="write what was found here, as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         databases = dict(word.split("=", 1) for word in options["database"])
-        with tempfile.TemporaryDirectory(prefix="rehearsal-") as folder:
+        with tempfile.TemporaryDirectory(prefix="copies-", dir=options["folder"]) as folder:
             rehearsal = Rehearsal(
                 {alias: Path(path) for alias, path in databases.items()},
                 Path(folder),

@@ -52,6 +52,12 @@ def test(words: list[str]) -> int:
     os.execve(argv[0], argv, TOOLBOX.environ())
 
 
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1024 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not a port between 1024 and 65535")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="demo|test")
@@ -63,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
         "served, 1 it is not, 2 something is missing.",
     )
     demo.add_argument("--once", action="store_true", help="stop after the update")
-    demo.add_argument("--port", type=int, default=8000, help="on 127.0.0.1 (default: %(default)s)")
+    demo.add_argument(
+        "--port", type=_port, default=8000, help="on 127.0.0.1 (default: %(default)s)"
+    )
     demo.add_argument(
         "--no-push", dest="push", action="store_false", help="only start the site, update nothing"
     )

@@ -1,7 +1,5 @@
 """Runs, holds and events in Django's admin: to be read, and nothing else."""
 
-from typing import Any
-
 from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
@@ -10,7 +8,7 @@ from .models import AuditEvent, Hold, Run, StepRun
 
 
 class ReadOnlyMixin:
-    """Nothing can be added, changed or deleted, and there are no actions."""
+    """Nothing can be added, changed or deleted."""
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
@@ -20,9 +18,6 @@ class ReadOnlyMixin:
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        return {}
 
 
 class StepRunInline(ReadOnlyMixin, admin.TabularInline):  # type: ignore[type-arg]
@@ -41,6 +36,7 @@ class RunAdmin(ReadOnlyMixin, admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ("id", "actor_name", "reason", "from_revision", "to_revision")
     date_hierarchy = "requested_at"
     inlines = (StepRunInline,)
+    actions = None
 
     @admin.display(description="to", ordering="to_revision")
     def to(self, run: Run) -> str:
@@ -61,3 +57,4 @@ class AuditEventAdmin(ReadOnlyMixin, admin.ModelAdmin):  # type: ignore[type-arg
     list_filter = ("kind",)
     search_fields = ("run_id", "text")
     date_hierarchy = "at"
+    actions = None

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from .exceptions import SettingsError
-from .runner.redact import looks_secret
+from .runner.redact import looks_secret, secrets_of
 
 DEFAULT_TIMEOUTS: Mapping[str, float] = {
     "fetch": 60,
@@ -115,22 +115,24 @@ def find_tool(name: str) -> str | None:
 
 def secret_values() -> list[str]:
     """The values of all settings whose names look secret, for the runner to hide in output."""
-    return sorted(
-        set(
-            _secrets_in({name: getattr(settings, name) for name in dir(settings) if name.isupper()})
-        )
-    )
+    # Only what the site has set: Django's own defaults hold no secret, and merely reading one
+    # that is deprecated is a warning.
+    was_set = settings.is_overridden  # type: ignore[misc] # unknown to django-stubs
+    given = [name for name in dir(settings) if name.isupper() and was_set(name)]
+    return sorted({each for name in given for each in _secrets_in(name, getattr(settings, name))})
 
 
-def _secrets_in(value: object, *, secret: bool = False) -> Iterator[str]:
-    if isinstance(value, str | bytes) and secret:
-        yield value if isinstance(value, str) else value.decode(errors="replace")
+def _secrets_in(name: str, value: object) -> Iterator[str]:
+    """All secrets below a setting. What is inside one that looks secret is secret too."""
+    if isinstance(value, str | bytes):
+        text = value if isinstance(value, str) else value.decode(errors="replace")
+        yield from secrets_of(name, text)
     elif isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _secrets_in(inner, secret=secret or looks_secret(str(key)))
+            yield from _secrets_in(name if looks_secret(name) else str(key), inner)
     elif isinstance(value, list | tuple | set | frozenset):
         for inner in value:
-            yield from _secrets_in(inner, secret=secret)
+            yield from _secrets_in(name, inner)
 
 
 def _wrong(key: str, problem: str, hint: str) -> SettingsError:

@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
@@ -20,7 +21,7 @@ import django
 from .conf import AdminManagementSettings, find_tool, secret_values
 from .exceptions import AdminManagementError
 from .models import Hold, Run
-from .runner import git, pm2
+from .runner import pm2
 from .runner.git import GitError, Repository, hardened
 from .runner.pm2 import Pm2Error
 from .runner.process import Child
@@ -33,6 +34,9 @@ logger = logging.getLogger("admin_management")
 
 FETCH_TIMEOUT = 15.0
 VERSION_TIMEOUT = 5.0
+
+ASKED = "refs/admin-management/asked"
+"""Where the branch was when somebody last asked the remote without updating."""
 
 LISTED = 20
 """Commits and files listed at most."""
@@ -99,18 +103,20 @@ class _Site:
         conf = self._conf
         if Run.objects.here().running().exists():
             raise NotReadableError("An update is running and asks the remote itself.")
-        tracking = f"+refs/heads/{conf.branch}:refs/remotes/{conf.remote}/{conf.branch}"
-        argv = hardened(self._git, "fetch", "--no-tags", "--quiet", "--", conf.remote, tracking)
-        environ = git.environment(
-            for_tools(os.environ, [self._git]),
-            remote_is_a_path=self._repository.remote_is_a_path(conf.remote),
-        )
+        # Into a reference of its own: two that fetch into one at the same time fail, and the other
+        # one may be a run.
+        refspec = f"+refs/heads/{conf.branch}:{ASKED}"
+        argv = hardened(self._git, "fetch", "--no-tags", "--quiet", "--", conf.remote, refspec)
+        environ = self._repository.environment_for(conf.remote)
         said: list[bytes] = []
         with Child(argv, cwd=conf.checkout, environ=environ, receive=said.append) as child:
             ending = child.wait(FETCH_TIMEOUT)
         if not ending.succeeded:
             reason = b"".join(said).decode(errors="replace").strip()
             raise NotReadableError(f"git fetch: {reason or ending.describe(FETCH_TIMEOUT)}")
+        with suppress(GitError):
+            tracking = f"refs/remotes/{conf.remote}/{conf.branch}"
+            self._repository.ask("update-ref", tracking, ASKED)
         return True
 
     def checkout(self) -> str:

@@ -134,7 +134,7 @@ class LiveSite:
         source = f'django-admin-management = {{ path = "wheels/{wheel.name}" }}'
         additions = f"constraint-dependencies = {pins}\n\n[tool.uv.sources]\n{source}\n"
         project.write_text(project.read_text(encoding="utf-8") + additions, encoding="utf-8")
-        self._run(self.toolbox.uv, "lock", "--python", sys.executable, cwd=self.author)
+        self.lock_dependencies()
         self._publish("The first version")
 
     def _write_secrets(self) -> None:
@@ -166,7 +166,8 @@ class LiveSite:
         """End the update that may be going on, the site, and its PM2. Harmless the second time."""
         self._end_runner()
         if (self.pm2_home / "pm2.pid").exists():
-            self.pm2("kill")
+            # Not in the checkout, which somebody may have removed.
+            self._run(self.toolbox.pm2, "kill", "--silent", cwd=Path("/"))
         shutil.rmtree(self.pm2_home, ignore_errors=True)
 
     def _end_runner(self) -> None:
@@ -198,6 +199,10 @@ class LiveSite:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8")
         return self._publish(message)
+
+    def lock_dependencies(self) -> None:
+        """Write ``uv.lock`` anew, for the next commit."""
+        self._run(self.toolbox.uv, "lock", "--python", sys.executable, cwd=self.author)
 
     def change_text(self, text: str) -> str:
         """Change what the first page says."""
@@ -275,7 +280,7 @@ class LiveSite:
     def get_json(self, path: str) -> dict[str, Any]:
         """Ask the API, signed in. A server that restarts right now is asked again."""
         request = Request(f"{self.url}{path}", headers={"Accept": "application/json"})
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + 4 * PATIENCE
         while True:
             try:
                 return self._send(request)[1]
@@ -311,6 +316,10 @@ class LiveSite:
     def pm2(self, *arguments: str) -> str:
         return self._run(self.toolbox.pm2, *arguments, "--silent", "--no-color")
 
+    def shell(self, line: str) -> str:
+        """Run a line of shell in the live checkout, as an administrator would."""
+        return self._run("sh", "-c", line)
+
     def pm2_process(self) -> tuple[int, int]:
         """The pid of the site's process, and how often PM2 has restarted it."""
         (process,) = json.loads(self.pm2("jlist"))
@@ -323,8 +332,9 @@ class LiveSite:
                 self.page()
                 return
             time.sleep(0.1)
-        log = self.pm2("logs", PROCESS, "--nostream", "--raw")[-2000:]
-        raise CannotBeginError(f"The site does not answer at {self.url}. It said:\n{log}")
+        raise CannotBeginError(
+            f"The site does not answer at {self.url}. What it said is in {self.pm2_home}/logs"
+        )
 
     def _sign_in(self) -> None:
         address = f"{self.url}/admin/login/"
@@ -357,7 +367,7 @@ class LiveSite:
             argv,
             cwd=cwd or self.checkout,
             environ=environ or self.environ,
-            advice="This is a step of setting up the demo's site.",
+            advice="The demo's site needs it.",
         )
 
 

@@ -4,9 +4,12 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from admin_management.follow import follow
+from admin_management.runner.lock import Lock
 
 from .live_site import STAFF, LiveSite
 from .tools import CannotBeginError, Toolbox, progress, require
@@ -14,11 +17,16 @@ from .tools import CannotBeginError, Toolbox, progress, require
 
 def tell(toolbox: Toolbox, *, port: int, push: bool, once: bool) -> int:
     """Set up the site and show an update. Returns the exit code; raises CannotBeginError."""
-    require("git", "Install it, for example: apt-get install git")
+    for program in ("git", "node", "npm"):
+        require(program, "For example: apt-get install git nodejs npm")
     _require_free(port)
     toolbox.install_uv()
     toolbox.install_pm2()
-    site = LiveSite(toolbox.folder / "site", port, toolbox)
+    with _only_one(toolbox):
+        return _show(LiveSite(toolbox.folder / "site", port, toolbox), push=push, once=once)
+
+
+def _show(site: LiveSite, *, push: bool, once: bool) -> int:
     try:
         site.create()
         with progress("Starting the site with gunicorn under PM2"):
@@ -47,9 +55,9 @@ def _show_update(site: LiveSite) -> bool:
         return False
     started = time.monotonic()
     progress = follow(
-        site.state.journal(answer["run"]), site.state.lock, say=_say, show_progress=_show
+        site.state.journal(answer["run"]), site.state.lock, say=_say, show_progress=_progress
     )
-    _show("")
+    _progress("")
     print(f"\n{progress.message} ({time.monotonic() - started:.1f} s)")
     served = progress.status == "succeeded" and text in site.page()
     print(f"{site.url}/ serves {'the new' if served else 'the OLD'} revision.")
@@ -57,11 +65,11 @@ def _show_update(site: LiveSite) -> bool:
 
 
 def _say(line: str) -> None:
-    _show("")
+    _progress("")
     print(f"  {line}", flush=True)
 
 
-def _show(text: str) -> None:
+def _progress(text: str) -> None:
     if sys.stdout.isatty():
         print(f"\r\x1b[K  {text}" if text else "\r\x1b[K", end="", flush=True)
 
@@ -80,6 +88,16 @@ def _wait_for_interrupt() -> None:
         signal.pause()
     except KeyboardInterrupt:
         print()
+
+
+@contextmanager
+def _only_one(toolbox: Toolbox) -> Iterator[None]:
+    """Two demos of one clone would share a folder."""
+    lock = Lock.try_acquire(toolbox.folder / "demo.lock")
+    if lock is None:
+        raise CannotBeginError("Another demo runs in this clone. End it with Ctrl-C first.")
+    with lock:
+        yield
 
 
 def _require_free(port: int) -> None:

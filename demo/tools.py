@@ -17,6 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 REQUIREMENTS = ROOT / "requirements"
 
+FAILURE = ROOT / ".demo" / "failure.log"
+"""What the last command that failed has said."""
+
 
 class CannotBeginError(Exception):
     """Something outside this project is missing. The message says what, and what to do."""
@@ -87,7 +90,7 @@ class Toolbox:
                 argv = (sys.executable, "-m", "pip", "install", "--quiet", "--target")
                 run(
                     (*argv, str(self.folder / "uv"), "--upgrade", "--require-hashes", "-r", wanted),
-                    advice="Is the network there? Without pip: apt-get install python3-pip",
+                    advice="Are the network and pip there? For example: apt-get install python3-pip.",
                 )
 
     def install_pm2(self) -> None:
@@ -99,7 +102,7 @@ class Toolbox:
                 target = self.folder / "pm2"
                 shutil.copytree(lock.parent, target, dirs_exist_ok=True)
                 run(
-                    (npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"),
+                    (npm, "ci", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1"),
                     cwd=target,
                     advice="Is the network there?",
                 )
@@ -146,7 +149,7 @@ def run(
     cwd: Path = ROOT,
     environ: dict[str, str] | None = None,
 ) -> str:
-    """What a command printed. Raises CannotBeginError, with the end of it, when it fails."""
+    """What a command printed. Raises CannotBeginError when it fails, and keeps what it said."""
     done = subprocess.run(
         argv,
         cwd=cwd,
@@ -159,7 +162,7 @@ def run(
         check=False,
     )
     if done.returncode:
-        said = "\n".join(done.stdout.strip().splitlines()[-8:])
+        FAILURE.write_text(f"{' '.join(map(str, argv))}\n{done.stdout}", encoding="utf-8")
         name = Path(argv[0]).name
-        raise CannotBeginError(f"{name} failed with exit code {done.returncode}. {advice}\n{said}")
+        raise CannotBeginError(f"{name} failed. {advice} What it said is in {FAILURE}")
     return done.stdout

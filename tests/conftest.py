@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 
 IDENTITY = ("-c", "user.name=Tester", "-c", "user.email=tester@example.com")
 
@@ -42,6 +43,18 @@ class Checkout:
 
     def revision(self, where: Path | None = None) -> str:
         return self.git("rev-parse", "HEAD", cwd=where)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Keep SQLite's database in a file, as a site does."""
+    # One in memory is a single connection for all threads of a live server, which then find
+    # themselves in each other's transactions.
+    if connection.vendor == "sqlite":
+        path = tmp_path_factory.mktemp("database") / "db.sqlite3"
+        connection.settings_dict["TEST"]["NAME"] = str(path)
 
 
 @pytest.fixture

@@ -16,10 +16,9 @@ README = (ROOT / "README.md").read_text()
 
 
 def keys_of_table(setting: str) -> dict[str, str]:
-    """Key and default of each row of the first table after the setting's name."""
-    after = README.split("## Settings")[1].split(f"`{setting}`", 1)[1].lstrip("\n.: ")
-    rows = re.findall(r"^\| `([A-Z_0-9]+)` \| (.*?) \|", after.split("\n\n")[1], re.MULTILINE)
-    return dict(rows)
+    """Key and default of each row of the table that the setting's name announces."""
+    table = README.split("## Settings")[1].split(f"`{setting}`:\n\n")[1].split("\n\n")[0]
+    return dict(re.findall(r"^\| `([A-Z_0-9]+)` \| (.*?) \|", table, re.MULTILINE))
 
 
 def test_the_table_of_admin_management_lists_every_key() -> None:

@@ -4,6 +4,7 @@ import logging
 import re
 from ipaddress import ip_address
 
+from django.contrib.auth.decorators import login_not_required
 from django.db import Error as DatabaseFailure
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -29,6 +30,7 @@ RETRY_AFTER = "60"
 """Seconds. GitHub does not retry by itself, but shows the failure and a button to redeliver."""
 
 
+@login_not_required
 @csrf_exempt
 @transaction.non_atomic_requests
 @require_POST

@@ -183,6 +183,11 @@ def _proved(progress: Progress, entry: dict[str, Any]) -> None:
     progress.is_proved = True
 
 
+def _rolling_back(progress: Progress, entry: dict[str, Any]) -> None:
+    # What was proved before is being undone.
+    progress.is_proved = False
+
+
 def _recovering(progress: Progress, entry: dict[str, Any]) -> None:
     progress.recoveries += 1
 
@@ -205,5 +210,6 @@ _APPLY = {
     "checkpoint": _checkpoint,
     "proved": _proved,
     "recovering": _recovering,
+    "rolling_back": _rolling_back,
     "finished": _finished,
 }

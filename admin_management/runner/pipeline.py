@@ -78,6 +78,7 @@ def _outcome(site: Site) -> Outcome:
 def undo(site: Site, rollback: Rollback, outcome: Outcome, *, is_bad: bool) -> Outcome:
     """Roll back after ``outcome``. ``is_bad``: the revision is to blame, and not tried again."""
     revision = rollback.checkpoint.revision[:7]
+    site.recorder.journal.event("rolling_back")
     if is_bad:
         # First: should this process die now, nobody tries the revision once more.
         site.state.quarantine(site.to_revision, site.plan.run)

@@ -42,22 +42,26 @@ def recover(
     redactor: Redactor,
     *,
     is_at_boot: bool = False,
-) -> Plan:
-    """Bring one dead run to its end. The lock must be held. Returns the run's plan.
+) -> Plan | None:
+    """Bring one dead run to its end. The lock must be held. Returns its plan, if that is readable.
 
     ``is_at_boot``: the site is not up yet, so there is nothing to restart or to ask.
     """
-    plan = Plan.read(state.run(run) / "plan.json")
     progress = replay(state.journal(run))
     journal = Journal(state.journal(run))
     # Counted before it is made: a recovery that always kills its machine must end some time.
     journal.event("recovering", attempt=progress.recoveries + 1, pid=os.getpid())
     end_children(progress)
     _close_open_step(journal, progress)
-    recorder = Recorder(journal, redactor, Path(plan.checkout), recorded=len(progress.steps))
-    site = Site(plan, recorder, environ)
-    site.to_revision = progress.to_revision
-    finish(journal, redactor, _recovered(site, progress, is_at_boot=is_at_boot))
+    plan: Plan | None = None
+    try:
+        plan = Plan.read(state.run(run) / "plan.json")
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        outcome = _given_up(progress, f"Its plan cannot be read: {error}.")
+    else:
+        recorder = Recorder(journal, redactor, Path(plan.checkout), recorded=len(progress.steps))
+        outcome = _recovered(Site(plan, recorder, environ), progress, is_at_boot=is_at_boot)
+    finish(journal, redactor, outcome)
     journal.close()
     return plan
 
@@ -76,28 +80,35 @@ def _close_open_step(journal: Journal, progress: Progress) -> None:
 
 
 def _recovered(site: Site, progress: Progress, *, is_at_boot: bool) -> Outcome:
+    site.to_revision = progress.to_revision
     outcome = _outcome_of_the_dead(site, progress)
     remove_work_trees(site)
     if progress.checkpoint is None:
         return outcome
     checkpoint = Checkpoint.from_facts(progress.checkpoint)
-    if progress.is_proved and outcome.status is Status.INTERRUPTED:
+    if progress.is_proved:
         site.state.set_live_revision(site.to_revision)
         return Outcome(
             status=Status.SUCCEEDED,
             message="The runner died after the new revision was proved to serve.",
         )
     if progress.recoveries >= ATTEMPTS:
-        return Outcome(
-            status=Status.ROLLBACK_FAILED,
-            failed_step=outcome.failed_step,
-            message=f"{outcome.message} Recovery was begun {ATTEMPTS} times and did not end.",
-            hint=f"In {site.plan.checkout}: git reset --hard {checkpoint.revision}, then restart "
-            "the site and ask for a forced update.",
-        )
+        return _given_up(progress, f"Recovery was begun {ATTEMPTS} times and did not end.")
     begun = frozenset(step.name for step in progress.steps if step.status != StepStatus.SKIPPED)
     rollback = Rollback(site, checkpoint, begun, is_at_boot=is_at_boot)
     return undo(site, rollback, outcome, is_bad=False)
+
+
+def _given_up(progress: Progress, why: str) -> Outcome:
+    """Nothing live was changed before there was a checkpoint."""
+    if progress.checkpoint is None:
+        return Outcome(status=Status.INTERRUPTED, message=f"{DIED} {why}")
+    return Outcome(
+        status=Status.ROLLBACK_FAILED,
+        message=f"{DIED} {why}",
+        hint=f"In the checkout: git reset --hard {progress.checkpoint['revision']}, restart the "
+        "site, then ask for a forced update.",
+    )
 
 
 def _outcome_of_the_dead(site: Site, progress: Progress) -> Outcome:

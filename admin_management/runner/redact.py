@@ -7,6 +7,7 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
+from html import escape
 from urllib.parse import quote
 
 REDACTED = "[REDACTED]"
@@ -16,19 +17,25 @@ SHORTEST = 6
 
 _SECRET_NAME = re.compile(
     r"SECRET|PASSW|PASSPHRASE|(^|_)PASS$|_PWD$|TOKEN|CREDENTIAL|PRIVATE|API_?KEY|ACCESS_?KEY"
-    r"|SIGNING|DSN|_URL$|(^|_)KEY$",
+    r"|SIGNING|DSN|(^|_)KEY$",
     re.IGNORECASE,
 )
 _HARMLESS_NAME = re.compile(
-    r"^((STATIC|MEDIA|HEALTH|LOGIN|LOGOUT|LOGIN_REDIRECT|LOGOUT_REDIRECT)_URL"
-    r"|(AUTH_)?PASSWORD_(HASHERS|VALIDATORS|RESET_TIMEOUT))$"
+    r"^((AUTH_)?PASSWORD_(HASHERS|VALIDATORS|RESET_TIMEOUT)"
+    r"|.*_(MODEL|CLASS|BACKEND|URL|HEADER|HEADER_NAME|NAME|AGE|TIMEOUT|LENGTH|PREFIX))$"
 )
 
+_USER_INFO = re.compile(r"://[^\s/@:]*:(\S{1,300})@")
+"""The password of a URL: up to the last @, since some hold one."""
+
 _PATTERNS = (
-    # user:password@ of a URL
-    re.compile(r"(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"),
+    # user:password@ of a URL, where what follows the colon is no port
+    re.compile(r"(?<=://)[^\s/@:]*:(?!\d{1,5}/)[^\s\"'<>]{1,300}(?=@)"),
     # https://TOKEN@host
-    re.compile(r"(?<=://)[^\s/@:]{16,}(?=@)"),
+    re.compile(r"(?<=://)[^\s/@:]{16,300}(?=@)"),
+    # Authorization: Bearer TOKEN, as tools print the headers that they send
+    re.compile(r"(?i)(?<=bearer )[\w.~+/=-]{8,}|(?<=basic )[A-Za-z0-9+/=]{8,}"),
+    re.compile(r"(?i)(?<=password=)[^\s&;,'\"]+"),
     # GitHub, GitLab, Slack, AWS, PyPI and Stripe tokens, JSON web tokens
     re.compile(
         r"\b(gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}"
@@ -38,13 +45,22 @@ _PATTERNS = (
 )
 
 
+_ESCAPE = re.compile(r"%[0-9A-F]{2}")
+
+
 def looks_secret(name: str) -> bool:
     """Whether a setting or variable of this name is likely to hold a secret."""
     return bool(_SECRET_NAME.search(name)) and not _HARMLESS_NAME.match(name)
 
 
+def secrets_of(name: str, value: str) -> list[str]:
+    """What of a setting or variable is to be hidden: all of it, the password of a URL, or nothing."""
+    passwords: list[str] = _USER_INFO.findall(value)
+    return [*passwords, value] if looks_secret(name) else passwords
+
+
 def secrets_in_environment(environ: Mapping[str, str]) -> list[str]:
-    return [value for name, value in environ.items() if looks_secret(name)]
+    return [secret for name, value in environ.items() for secret in secrets_of(name, value)]
 
 
 class Redactor:
@@ -86,6 +102,8 @@ def _forms(value: str) -> set[str]:
         value,
         raw.decode(errors="replace"),
         quote(raw, safe=""),
+        _ESCAPE.sub(lambda found: found[0].lower(), quote(raw, safe="")),
+        escape(value),
         json.dumps(value)[1:-1],
         repr(value)[1:-1],
         b64encode(raw).decode("ascii").rstrip("="),

@@ -63,7 +63,8 @@ class Rollback:
         except UnhealthyError as failure:
             self.is_dependency = failure.is_dependency
             self.problems.append(f"{name}: {failure}")
-        except (StepFailedError, OSError) as failure:
+        except Exception as failure:
+            # Whatever it is: the parts after it must be tried, and the run must say how it ended.
             self.problems.append(f"{name}: {failure}")
 
     def _undo_migrations(self, execution: StepExecution) -> None:

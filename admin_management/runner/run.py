@@ -43,7 +43,7 @@ def recover_in_background(checkout: str, lock_descriptor: int) -> None:
         recover(state, run, os.environ, Redactor(secrets)) for run in unfinished_runs(state)
     ]
     lock.release()
-    for plan in recovered[-1:]:
+    for plan in filter(None, recovered[-1:]):
         _settle(plan)
 
 

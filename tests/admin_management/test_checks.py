@@ -29,11 +29,13 @@ def sqlite(monkeypatch: pytest.MonkeyPatch, name: str, options: dict[str, Any]) 
     monkeypatch.setattr(checks, "connections", connections)
 
 
+@pytest.mark.django_db
 def test_a_site_as_the_readme_describes_it_is_silent() -> None:
     ours = [message for message in run_checks() if "admin_management" in str(message.id)]
     assert ours == []
 
 
+@pytest.mark.django_db
 def test_every_check_is_registered(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.ADMIN_MANAGEMENT = {"BRANHC": "main"}
     settings.ROOT_URLCONF = (ADMIN, OURS)

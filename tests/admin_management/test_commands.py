@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from admin_management import launcher
 from admin_management.conf import node
 from admin_management.models import Run
-from admin_management.runner.journal import Journal
+from admin_management.runner.journal import Journal, replay
 from admin_management.runner.status import Status
 from tests.conftest import Checkout
 
@@ -87,9 +87,19 @@ def test_update_server_shows_progress_on_a_terminal(
     assert "0 s  migrations …" in terminal.getvalue()
 
 
+def test_update_server_shows_no_progress_in_a_file(
+    journal_says: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal_says(status="succeeded", message="Updated")
+    monkeypatch.setattr("admin_management.management.commands.update_server.follow", _look_once)
+    file = io.StringIO()
+    call_command("update_server", "--wait", stdout=io.StringIO(), stderr=file)
+    assert file.getvalue() == ""
+
+
 def _look_once(journal: Any, lock: Any, *, say: Any, show_progress: Any) -> Any:
     show_progress("migrations …")
-    return launcher.replay(journal)
+    return replay(journal)
 
 
 def test_update_status_prints_the_status_as_json(checkout: Checkout) -> None:

@@ -1,6 +1,6 @@
 """Following a run from its journal."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ def test_says_each_step_once_and_returns_the_end(tmp_path: Path, journal: Journa
     said: list[str] = []
     shown: list[str] = []
     # What the runner does between one look and the next.
-    moves = iter(
+    moves: Iterator[Callable[[], None]] = iter(
         [
             lambda: journal.event("started"),
             lambda: journal.event("step_started", step=0, name="fetch", argv=[]),

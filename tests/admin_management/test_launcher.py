@@ -17,7 +17,7 @@ from admin_management.audit import Kind
 from admin_management.conf import AdminManagementSettings, node
 from admin_management.launcher import Requester, request_update, settle, start_next
 from admin_management.models import AuditEvent, Run, StepRun, Trigger
-from admin_management.runner.journal import Journal
+from admin_management.runner.journal import Journal, Progress, replay
 from admin_management.runner.lock import Lock
 from admin_management.runner.plan import Plan
 from admin_management.runner.process import start_time
@@ -203,6 +203,17 @@ def test_a_checkout_that_is_not_a_git_work_tree_fails_the_run_with_a_sentence(
     assert settle() == 0
 
 
+def test_a_run_waits_for_the_one_before_it_even_where_the_work_tree_is_gone(
+    tmp_path: Path, settings: Any
+) -> None:
+    settings.ADMIN_MANAGEMENT = {"CHECKOUT": tmp_path}
+    Run.objects.create(node=node(), trigger=Trigger.COMMAND, status=Status.RUNNING)
+    run, _ = ask()
+    start_next()
+    run.refresh_from_db()
+    assert run.status == Status.QUEUED
+
+
 def test_a_runner_that_cannot_be_started_fails_the_run_and_frees_the_lock(
     checkout: Checkout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,6 +258,23 @@ def test_a_finished_journal_is_settled_while_its_runner_is_still_leaving(
     run = running_run()
     journal_of(run).event("finished", status="failed", message="no")
     assert settle() == 1
+
+
+def test_a_run_that_somebody_else_settles_meanwhile_is_settled_once(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = running_run()
+    journal_of(run).event("finished", status="succeeded")
+
+    def replay_slowly(path: Path) -> Progress:
+        progress = replay(path)
+        Run.objects.get().record(progress)
+        return progress
+
+    monkeypatch.setattr(launcher, "replay", replay_slowly)
+    assert settle() == 0
+    kinds = list(AuditEvent.objects.values_list("kind", flat=True))
+    assert kinds == [Kind.STARTED, Kind.FINISHED]
 
 
 def test_a_run_whose_runner_lives_is_left_alone(held: Lock) -> None:

@@ -227,8 +227,10 @@ class TestPm2:
         self, pm2_lists: Callable[..., None], tmp_path: Path
     ) -> None:
         pm2_lists()
-        executable(tmp_path / "package" / "bin" / "pm2", "touch started; exit 1")
+        (tmp_path / "pm2" / "pm2.pid").unlink()
+        executable(tmp_path / "package" / "bin" / "pm2", f"touch '{tmp_path}/started'")
         assert read_status()["versions"]["pm2"] == "7.0.4"
+        assert not (tmp_path / "started").exists()
         (tmp_path / "package" / "package.json").write_text("{}")
         assert "does not say its version" in read_status()["versions"]["pm2"]["error"]
 

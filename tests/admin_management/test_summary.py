@@ -1,24 +1,25 @@
 """The status as a person reads it on a terminal."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.utils import timezone
 
 from admin_management.summary import summary
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 COMMIT = {
     "revision": "1234567890" * 4,
     "subject": "A new logo",
     "author": "Ada",
-    "committed_at": timezone.now() - timedelta(hours=3),
+    "committed_at": NOW - timedelta(hours=3),
 }
 RUN = {
     "status": "succeeded",
     "trigger": "webhook",
     "actor": "GitHub: octocat",
-    "requested_at": timezone.now().isoformat(),
+    "requested_at": NOW.isoformat(),
     "message": "Updated: 1234567 A new logo",
 }
 STATUS: dict[str, Any] = {
@@ -42,6 +43,11 @@ STATUS: dict[str, Any] = {
     "last_run": RUN,
     "versions": {"admin_management": "0.1.0", "pm2": {"error": "pm2 was not found."}},
 }
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("django.utils.timezone.now", lambda: NOW)
 
 
 def test_tells_all_there_is_in_aligned_lines() -> None:

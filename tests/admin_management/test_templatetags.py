@@ -3,10 +3,11 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.utils import timezone
 
 from admin_management.runner.status import Status
 from admin_management.templatetags import admin_management as tags
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -37,8 +38,9 @@ def test_durations(seconds: float | None, written: str) -> None:
         (timedelta(days=12), "12 days ago"),
     ],
 )
-def test_ages(age: timedelta, written: str) -> None:
-    assert tags.ago(timezone.now() - age) == written
+def test_ages(age: timedelta, written: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("django.utils.timezone.now", lambda: NOW)
+    assert tags.ago(NOW - age) == written
 
 
 def test_from_a_month_on_the_date_is_written() -> None:

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.staticfiles.handlers import StaticFilesHandler
+from django.core.servers.basehttp import ThreadedWSGIServer
+from django.test.testcases import LiveServerThread
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 from admin_management.models import Run
@@ -37,6 +40,28 @@ def browser() -> Iterator[Browser]:
         del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
+class FinishingServer(ThreadedWSGIServer):
+    """Its end waits for the answers that are under way, whether or not anybody still listens."""
+
+    daemon_threads = False
+
+
+class FinishingServerThread(LiveServerThread):
+    server_class = FinishingServer
+
+
+@pytest.fixture
+def address(transactional_db: None) -> Iterator[str]:
+    """Where the site is served. Nothing is answered any more when the database is emptied."""
+    thread = FinishingServerThread("localhost", StaticFilesHandler)
+    thread.start()
+    thread.is_ready.wait()
+    if thread.error:
+        raise thread.error
+    yield f"http://localhost:{thread.port}"
+    thread.terminate()
+
+
 class Visit:
     """Alice, signed in, with one tab. Collects what the browser complains about."""
 
@@ -58,23 +83,18 @@ class Visit:
         if message.type in ("error", "warning"):
             self.complaints.append(message.text)
 
-    def close(self) -> None:
-        # Nothing may still be asking while the database is emptied.
-        self.page.goto("about:blank")
-        self.context.close()
-
 
 @pytest.fixture
-def visit(browser: Browser, live_server: Any, alice: User, checkout: Checkout) -> Iterator[Any]:
+def visit(browser: Browser, address: str, alice: User, checkout: Checkout) -> Iterator[Any]:
     visits: list[Visit] = []
 
     def begin(**options: Any) -> Visit:
-        visits.append(Visit(browser, live_server.url, **options))
+        visits.append(Visit(browser, address, **options))
         return visits[-1]
 
     yield begin
     for each in visits:
-        each.close()
+        each.context.close()
 
 
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])

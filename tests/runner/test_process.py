@@ -207,6 +207,17 @@ def test_one_that_left_the_group_and_never_stops_writing_does_not_hold_it_up() -
         assert child.wait(PATIENCE).succeeded
 
 
+def test_no_more_than_so_much_is_read_after_the_exit(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "CHUNK", 10)
+    reader = Reader()
+    with shell("head -c 60000 /dev/zero", reader) as child:
+        assert watch(child.pid).ends()
+        assert child.wait(PATIENCE).succeeded
+    assert len(reader.output) < 60_000
+
+
 def test_an_output_that_is_closed_early_is_read_no_more() -> None:
     reader = Reader()
     with shell("echo last; exec >&- 2>&-; sleep 0.2; exit 7", reader) as child:

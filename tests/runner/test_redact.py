@@ -1,5 +1,6 @@
 """Hiding secrets."""
 
+import html
 import json
 from base64 import b64encode
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from admin_management.runner.redact import (
     Redactor,
     looks_secret,
     secrets_in_environment,
+    secrets_of,
 )
 
 SECRET = 'p@ss/w"o\\r d-ünïcode'
@@ -24,7 +26,7 @@ SECRET = 'p@ss/w"o\\r d-ünïcode'
     [
         *("SECRET_KEY", "GITHUB_WEBHOOK_SECRET", "DB_PASSWORD", "PGPASSWORD", "passwd", "DB_PASS"),
         *("EMAIL_PASS", "MYSQL_PWD", "SSH_PASSPHRASE", "API_TOKEN", "AWS_ACCESS_KEY_ID", "APIKEY"),
-        *("STRIPE_KEY", "key", "SENTRY_DSN", "DATABASE_URL", "PRIVATE_PEM", "GOOGLE_CREDENTIALS"),
+        *("STRIPE_KEY", "key", "SENTRY_DSN", "PRIVATE_PEM", "GOOGLE_CREDENTIALS"),
         *("SIGNING_SALT", "SECRET_KEY_FALLBACKS"),
     ],
 )
@@ -50,12 +52,31 @@ def test_the_environment_is_searched_by_name() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "hidden"),
+    [
+        ("CACHE_LOCATION", "redis://:hunter2@cache:6379/0", ["hunter2"]),
+        ("DATABASE_URI", "postgres://alice:p@ss/word@db/site", ["p@ss/word"]),
+        ("SITE_URL", "https://example.com/", []),
+        ("ADMIN_URL", "manage", []),
+        ("TOKEN_MODEL", "accounts.Token", []),
+        ("API_TOKEN", "hunter2", ["hunter2"]),
+    ],
+)
+def test_of_an_address_only_the_password_is_hidden(
+    name: str, value: str, hidden: list[str]
+) -> None:
+    assert secrets_of(name, value) == hidden
+
+
+@pytest.mark.parametrize(
     "spelling",
     [
         SECRET,
         json.dumps(SECRET),
         repr(SECRET),
         quote(SECRET, safe=""),
+        quote(SECRET, safe="").lower(),
+        html.escape(SECRET),
         b64encode(SECRET.encode()).decode(),
         b64encode(SECRET.encode()).decode().rstrip("="),
     ],
@@ -106,6 +127,9 @@ def test_a_value_that_no_program_can_print_is_no_error() -> None:
     [
         ("https://user:hunter2@example.com/x", f"https://{REDACTED}@example.com/x"),
         ("postgres://:hunter2@db/x", f"postgres://{REDACTED}@db/x"),
+        ("https://alice:p@ss/w0rd@host/x", f"https://{REDACTED}@host/x"),
+        ("Authorization: Basic YWxpY2U6cGFzcw==", f"Authorization: Basic {REDACTED}"),
+        ("host=db password=hunter2 user=x", f"host=db password={REDACTED} user=x"),
         ("https://0123456789abcdef0123@example.com", f"https://{REDACTED}@example.com"),
         (f"token ghp_{'a1' * 18} used", f"token {REDACTED} used"),
         (f"github_pat_{'a_' * 12}", REDACTED),

@@ -156,9 +156,13 @@ class TestALife:
         assert daemon.is_alive
 
     def test_frees_the_lock_when_it_is_killed(
-        self, start: Callable[..., Started], pipe: Pipe, watch: Watch
+        self, start: Callable[..., Started], site: Site, pipe: Pipe, watch: Watch
     ) -> None:
-        runner = start(script(f"echo $$ > '{pipe.path}'; exec sleep 1000"))
+        # A step may be quicker than the runner's note of it.
+        known = f"grep -q '\"child\"' '{site.state.journal(site.plan.run)}'"
+        runner = start(
+            script(f"until {known}; do :; done; echo $$ > '{pipe.path}'; exec sleep 1000")
+        )
         step = watch(int(pipe.line()))
         os.kill(runner_pid(runner), signal.SIGKILL)
         with open(runner.site.state.lock, "rb") as lock:

@@ -16,6 +16,7 @@ def test_a_right_setting_is_silent() -> None:
     assert check_settings() == []
 
 
+@pytest.mark.django_db
 def test_the_check_is_registered(settings: Any) -> None:
     settings.WEBHOOKS = {"SECRETS": "a"}
     assert "github_webhooks.E001" in [message.id for message in run_checks()]

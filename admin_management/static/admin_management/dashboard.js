@@ -21,9 +21,10 @@ async function follow(live) {
         try {
             const piece = await ask(next);
             append(live, piece.output);
+            // At once: what was shown must not be asked for again, whatever fails after this.
+            next = piece.next;
             if (piece.status !== "queued") show(live, (await ask(live.dataset.run)).steps);
             say(live, piece.status === "queued" ? "Waiting to begin" : "Running");
-            next = piece.next;
             wait = piece.output.length > LARGE ? 0 : INTERVAL;
         } catch (problem) {
             if (problem instanceof Refused) return say(live, problem.message);
@@ -47,6 +48,7 @@ async function ask(url) {
     if (answer.status === 401 || answer.status === 403) {
         throw new Refused("You are signed out. Reload this page to sign in again.");
     }
+    if (answer.status === 404) throw new Refused("This update is not recorded any more.");
     if (!answer.ok) throw new Error(answer.statusText);
     return answer.json();
 }

@@ -7,9 +7,11 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 def secret(name: str) -> str:
-    """A value of the untracked file ``.env``, or of the environment if it is set there."""
+    """A value of the environment, or of the untracked file ``.env`` if it is not set there."""
+    if name in os.environ:
+        return os.environ[name]
     lines = (BASE_DIR / ".env").read_text(encoding="utf-8").splitlines()
-    return os.environ.get(name) or dict(line.split("=", 1) for line in lines)[name]
+    return dict(line.split("=", 1) for line in lines)[name]
 
 
 SECRET_KEY = secret("SECRET_KEY")

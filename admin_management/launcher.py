@@ -327,7 +327,7 @@ def _plan(run: Run, state: StateDirectory, folder: Path) -> Plan:
         steps=ordered_steps(conf, tools),
         prove_environment=(PYTHON, "manage.py", "check"),
         undo_migrations=(PYTHON, "manage.py", "undo_migrations"),
-        settle=(PYTHON, "manage.py", "settle_runs"),
+        settle=(PYTHON, "manage.py", "settle_runs", "--poll"),
         target=run.target_revision,
         reverse_migrations=_agreed_migrations(run),
         accept_rewritten=run.accept_rewritten,

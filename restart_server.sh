@@ -5,9 +5,8 @@
 #
 # gunicorn, alone or behind admin_management.serve, gets SIGHUP: its port stays open meanwhile.
 # A cluster is reloaded. Anything else is restarted by PM2, with a gap. The new processes must stay
-# up for STABLE_SECONDS (default 3; 0 does not wait).
-# Exit codes: 0 restarted, 2 wrong usage, 3 no PM2 daemon runs, 4 PM2 does not know the process,
-# 5 the restart was refused, 6 the new processes did not become stable.
+# up for STABLE_SECONDS (default 3; 0 does not wait). Exit codes: 0 restarted, 2 wrong usage, 3 no
+# PM2 daemon runs, 4 PM2 does not know the process, 5 it was refused, 6 nothing stable came of it.
 set -eu
 process=${1:-student-attendance-django}
 pm2=${PM2:-pm2}
@@ -40,7 +39,8 @@ case "$#$process" in [2-9]* | ?-*) fail 2 "usage: restart_server.sh [process]" ;
 kill -0 "$(cat "$pm2_home/pm2.pid" 2>/dev/null)" 2>/dev/null ||
     fail 3 "no PM2 daemon runs for PM2_HOME=$pm2_home"
 before=$(family) first=$(pids | head -n 1)
-if tr '\0' ' ' 2>/dev/null <"/proc/${first:-none}/cmdline" | grep -q gunicorn; then
+# A shell around gunicorn would die of SIGHUP.
+if readlink "/proc/${first:-none}/exe" | grep -q python && grep -q gunicorn "/proc/$first/cmdline"; then
     way=SIGHUP
     # shellcheck disable=SC2046 # one word for each pid
     kill -HUP $(pids) || fail 5 "could not signal '$process'"

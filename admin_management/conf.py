@@ -152,8 +152,10 @@ def _checkout(value: object) -> Path:
 
 
 def _word(key: str, value: object) -> str:
-    # A leading dash would be read as an option by the program that gets it.
-    if not isinstance(value, str) or not value or value.startswith("-") or not value.isprintable():
+    # A leading dash would be read as an option by the program that gets it. The database has 100
+    # characters for the name of a step.
+    is_word = isinstance(value, str) and value.isprintable() and not value.startswith("-")
+    if not isinstance(value, str) or not is_word or not 0 < len(value) <= 100:
         raise _wrong(key, f"is {value!r}", "Write a name or path that does not start with a dash.")
     return value
 

@@ -31,7 +31,7 @@ def follow(
     said = idle = 0
     while True:
         # The lock first: a runner that lets go of it has written its end before.
-        idle = idle + 1 if _is_free(lock) else 0
+        idle = idle + 1 if Lock.is_free(lock) else 0
         progress = replay(journal)
         ended = [step for step in progress.steps if step.status is not StepStatus.RUNNING]
         for step in ended[said:]:
@@ -51,11 +51,3 @@ def _now(progress: Progress) -> str:
         return "waiting for the run before it"
     running = [step for step in progress.steps if step.status is StepStatus.RUNNING]
     return f"{label(running[-1].name)} …" if running else "…"
-
-
-def _is_free(path: Path) -> bool:
-    lock = Lock.try_acquire(path)
-    if lock is None:
-        return False
-    lock.release()
-    return True

@@ -10,7 +10,6 @@ import logging
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -266,7 +265,10 @@ def _recover(state: StateDirectory, lock: Lock) -> bool:
         replay(state.journal(str(run.pk))).needs_recovery for run in Run.objects.here().running()
     ):
         return False
-    _spawn(("--recover", str(AdminManagementSettings.load().checkout)), state, lock)
+    try:
+        _spawn(("--recover", str(AdminManagementSettings.load().checkout)), state, lock)
+    except (OSError, subprocess.SubprocessError):
+        logger.exception("The recovery could not be started; the next request tries again.")
     return True
 
 
@@ -350,9 +352,9 @@ def _rehearsal(conf: AdminManagementSettings) -> Rehearsal | None:
     if not conf.rehearse:
         return None
     databases = {
-        alias: str(Path(connection.settings_dict["NAME"]).absolute())
-        for alias, connection in _sqlite_connections()
-        if not connection.is_in_memory_db()
+        alias: str(Path(connections[alias].settings_dict["NAME"]).absolute())
+        for alias in connections
+        if _is_sqlite_file(connections[alias])
     }
     root = getattr(settings, "STATIC_ROOT", None)
     return Rehearsal(
@@ -362,10 +364,8 @@ def _rehearsal(conf: AdminManagementSettings) -> Rehearsal | None:
     )
 
 
-def _sqlite_connections() -> Iterator[tuple[str, Any]]:
-    for alias in connections:
-        if connections[alias].vendor == "sqlite":
-            yield alias, connections[alias]
+def _is_sqlite_file(connection: Any) -> bool:
+    return connection.vendor == "sqlite" and not connection.is_in_memory_db()
 
 
 def _spawn(arguments: tuple[str, ...], state: StateDirectory, lock: Lock) -> None:

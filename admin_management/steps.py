@@ -22,17 +22,16 @@ def ordered_steps(conf: AdminManagementSettings, tools: Tools) -> tuple[Step, ..
     """The built-in steps in their order, with the site's own steps in the places it gave them."""
     steps: list[Step] = []
     for name, argv in _built_in(conf, tools).items():
-        if name == "rehearsal" and not conf.rehearse:
-            continue
         steps += _extras(conf, before=name)
-        steps.append(
-            Step(
-                name=name,
-                argv=argv,
-                timeout=conf.timeouts[name],
-                site_environment=argv[:1] == (PYTHON,),
+        if name != "rehearsal" or conf.rehearse:
+            steps.append(
+                Step(
+                    name=name,
+                    argv=argv,
+                    timeout=conf.timeouts[name],
+                    site_environment=argv[:1] == (PYTHON,),
+                )
             )
-        )
         steps += _extras(conf, after=name)
     return tuple(steps)
 

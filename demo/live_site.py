@@ -38,6 +38,8 @@ STAFF = "teacher"
 REPOSITORY = "example/student-attendance"
 NOTICE = "attendance/templates/attendance/notice.html"
 
+GUNICORN = "gunicorn config.wsgi --workers 2"
+
 PATIENCE = 30.0
 """Seconds until a site that does not answer is given up."""
 
@@ -133,7 +135,10 @@ class LiveSite:
         pins = json.dumps(_pins(), indent=4)
         source = f'django-admin-management = {{ path = "wheels/{wheel.name}" }}'
         additions = f"constraint-dependencies = {pins}\n\n[tool.uv.sources]\n{source}\n"
-        project.write_text(project.read_text(encoding="utf-8") + additions, encoding="utf-8")
+        # The pins are those of this Python; a lock for older ones might have no answer.
+        this = f'requires-python = ">={sys.version_info.major}.{sys.version_info.minor}"'
+        text = project.read_text(encoding="utf-8").replace('requires-python = ">=3.11"', this)
+        project.write_text(text + additions, encoding="utf-8")
         self.lock_dependencies()
         self._publish("The first version")
 
@@ -154,7 +159,8 @@ class LiveSite:
             "cwd": str(self.checkout),
             "script": str(self.checkout / ".venv" / "bin" / "python"),
             "interpreter": "none",
-            "args": f"-m gunicorn config.wsgi --bind 127.0.0.1:{self.port} --workers 2",
+            "args": f"-m admin_management.serve --bind 127.0.0.1:{self.port} -- {GUNICORN}",
+            "treekill": False,
             "kill_timeout": 10_000,
         }
         declaration.write_text(json.dumps({"apps": [app]}), encoding="utf-8")
@@ -182,10 +188,7 @@ class LiveSite:
     def _is_idle(self) -> bool:
         if not self.state.path.exists():
             return True
-        lock = Lock.try_acquire(self.state.lock)
-        if lock is not None:
-            lock.release()
-        return lock is not None
+        return Lock.is_free(self.state.lock)
 
     # What a developer does
 

@@ -90,7 +90,7 @@ class Toolbox:
                 argv = (sys.executable, "-m", "pip", "install", "--quiet", "--target")
                 run(
                     (*argv, str(self.folder / "uv"), "--upgrade", "--require-hashes", "-r", wanted),
-                    advice="Are the network and pip there? For example: apt-get install python3-pip.",
+                    advice="Are network and pip there? For example: apt-get install python3-pip.",
                 )
 
     def install_pm2(self) -> None:

@@ -18,6 +18,7 @@ PROVED = "admin-management-proved"
 SPARE = 2
 """Environments kept beside the live one: what still serves, and what to go back to."""
 
+_TAKEN_OVER = "taken-over"
 _INPUTS = ("pyproject.toml", "uv.lock", ".python-version")
 
 
@@ -72,7 +73,11 @@ class Environments:
 
     def before(self, run: str) -> str:
         """Names what is live now, so that ``switch_back()`` finds it after ``run`` has switched."""
-        return self.link.resolve().name if self.link.is_symlink() else _taken_over(run)
+        if not self.link.is_symlink():
+            return _taken_over(run)
+        target = self.link.resolve()
+        # The link of a site's own may lead anywhere.
+        return target.name if target.parent == self.folder.resolve() else str(target)
 
     def switch_back(self, name: str, run: str) -> bool:
         """Make live again what ``before()`` has named. False if it still is. Raises OSError."""
@@ -92,6 +97,13 @@ class Environments:
         else:
             leftover.unlink(missing_ok=True)
 
+    def discard(self, run: str) -> None:
+        """Delete what a run has built that did not go live."""
+        live = self.link.resolve()
+        for path in self.folder.glob(f"*-{run[:8]}"):
+            if path.resolve() != live and not path.name.startswith(_TAKEN_OVER):
+                shutil.rmtree(path, ignore_errors=True)
+
     def prune(self) -> None:
         """Delete all but the live environment and the newest spare ones."""
         live = self.link.resolve()
@@ -103,7 +115,7 @@ class Environments:
 
 def _taken_over(run: str) -> str:
     """The name of the plain environment that a run has found at the live path."""
-    return f"taken-over-{run[:8]}"
+    return f"{_TAKEN_OVER}-{run[:8]}"
 
 
 def _exchange(one: Path, other: Path) -> None:

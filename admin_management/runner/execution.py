@@ -80,6 +80,7 @@ class StepExecution:
         self._timeout = timeout
         self._deadline = time.monotonic() + timeout
         self._ending: Ending | None = None
+        self._lost_lines = 0
         self._sink = OutputSink(self._emit, recorder.redactor)
 
     def skip(self, reason: str) -> None:
@@ -128,6 +129,7 @@ class StepExecution:
             hint=hint,
             output_bytes=self._sink.total,
             output_sha256=self._sink.sha256 if self._sink.total else "",
+            **({"lost_lines": self._lost_lines} if self._lost_lines else {}),
             **(asdict(self._ending) if self._ending else {}),
         )
 
@@ -154,4 +156,5 @@ class StepExecution:
             return child.wait(self._deadline - time.monotonic())
 
     def _emit(self, text: str) -> None:
-        self._recorder.journal.output(self._recorder.position, text)
+        if not self._recorder.journal.output(self._recorder.position, text):
+            self._lost_lines += text.count("\n")

@@ -138,7 +138,9 @@ class Repository:
 
     def changed_files(self) -> list[str]:
         """Tracked files that differ from the last commit. Untracked files do not count."""
-        listing = self.ask("diff", "--name-only", "--no-ext-diff", "-z", "HEAD", "--")
+        # Submodules are left alone: an update neither checks them out nor stumbles over them.
+        options = ("--name-only", "--no-ext-diff", "--ignore-submodules=all", "-z")
+        listing = self.ask("diff", *options, "HEAD", "--")
         return [name for name in listing.split("\0") if name]
 
     def remote_url(self, remote: str) -> str:

@@ -2,7 +2,8 @@
 
 One JSON object per line, each with ``at`` (UTC, ISO 8601) and ``event``. While a run lives its
 journal is the only truth; the database learns it afterwards. Everything that says what was done
-is fsynced; step output is only written, so that a talkative step does not wait for the disk.
+is fsynced; step output is only written, so that a talkative step does not wait for the disk. On a
+full disk output is given up, and what was done is still written, in place of the ballast.
 """
 
 import json
@@ -13,25 +14,37 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from .ballast import Ballast
 from .status import Status, StepStatus
 
 JOURNAL_VERSION = 1
 
 
 class Journal:
-    """Appends events to one run's file. Times are those of writing."""
+    """Appends events to one run's file. Times are those of writing.
 
-    def __init__(self, path: Path) -> None:
+    ``ballast`` is given up when the disk is full.
+    """
+
+    def __init__(self, path: Path, ballast: Ballast | None = None) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o600)
         self._torn = False
+        self._ballast = ballast or Ballast(path.with_name("ballast"))
 
     def event(self, name: str, /, **facts: object) -> None:
-        self._write(name, facts)
-        os.fsync(self._descriptor)
+        self._ballast.saves(lambda: self._write(name, facts))
+        self._ballast.saves(lambda: os.fsync(self._descriptor))
 
-    def output(self, step: int, text: str) -> None:
-        self._write("output", {"step": step, "text": text})
+    def output(self, step: int, text: str) -> bool:
+        """False if there is no room for it: output is never worth what the ballast has freed."""
+        if self._ballast.is_given_up:
+            return False
+        try:
+            self._write("output", {"step": step, "text": text})
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -173,19 +186,21 @@ def _step_finished(progress: Progress, entry: dict[str, Any]) -> None:
         setattr(step, name, entry.get(name, getattr(step, name)))
     step.output_bytes = entry.get("output_bytes", 0)
     step.output_sha256 = entry.get("output_sha256", "")
+    if lost := entry.get("lost_lines"):
+        step.lines.append(f"[… {lost:,} lines could not be written: the disk was full …]\n")
 
 
 def _checkpoint(progress: Progress, entry: dict[str, Any]) -> None:
     progress.checkpoint = entry
 
 
+def _rolling_back(progress: Progress, entry: dict[str, Any]) -> None:
+    # From here on the old revision is wanted, whatever had been proved.
+    progress.is_proved = False
+
+
 def _proved(progress: Progress, entry: dict[str, Any]) -> None:
     progress.is_proved = True
-
-
-def _rolling_back(progress: Progress, entry: dict[str, Any]) -> None:
-    # What was proved before is being undone.
-    progress.is_proved = False
 
 
 def _recovering(progress: Progress, entry: dict[str, Any]) -> None:

@@ -28,6 +28,20 @@ class Lock:
             return None
         return cls(descriptor)
 
+    @staticmethod
+    def is_free(path: Path) -> bool:
+        """Whether nobody holds it, without taking it: a look must not keep a runner from starting.
+
+        By its inode in /proc/locks, proc(5). Not by its device too, which some file systems (btrfs)
+        tell differently there; that another file with this inode is locked only lasts a while.
+        """
+        try:
+            inode = str(path.stat().st_ino)
+        except FileNotFoundError:
+            return True
+        lines = map(str.split, Path("/proc/locks").read_text(encoding="ascii").splitlines())
+        return not any("FLOCK" in line and line[-3].endswith(f":{inode}") for line in lines)
+
     @classmethod
     def inherited(cls, descriptor: int) -> Self:
         """The lock that the launcher took and handed over; from here on no child gets it."""

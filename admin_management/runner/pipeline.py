@@ -13,8 +13,8 @@ from .history import check_history
 from .journal import Journal
 from .plan import Plan, Step
 from .preconditions import check_all
-from .process import StoppedError, start_time, ticks_now
-from .proof import Proof, UnhealthyError
+from .process import StoppedError, start_time
+from .proof import BEGINNING, Moment, Proof, UnhealthyError
 from .redact import Redactor
 from .rehearsal import Report, rehearse, remove_work_trees
 from .rollback import IRREVERSIBLE, UNDO_TIMEOUT, Rollback
@@ -67,6 +67,7 @@ def _outcome(site: Site) -> Outcome:
         outcome = _ending(site, error)
         if update.checkpoint is None:
             remove_work_trees(site)
+            site.environments.discard(site.plan.run)
             return outcome
         site.recorder.stop = None
         rollback = Rollback(site, update.checkpoint, frozenset(update.begun))
@@ -81,7 +82,7 @@ def undo(site: Site, rollback: Rollback, outcome: Outcome, *, is_bad: bool) -> O
     site.recorder.journal.event("rolling_back")
     if is_bad:
         # First: should this process die now, nobody tries the revision once more.
-        site.state.quarantine(site.to_revision, site.plan.run)
+        _quarantine(site)
     if not rollback.perform():
         problems = "; ".join(rollback.problems)
         return replace(
@@ -93,6 +94,7 @@ def undo(site: Site, rollback: Rollback, outcome: Outcome, *, is_bad: bool) -> O
             else f"In {site.plan.checkout}: look at git status and pm2 logs; mend the cause, then "
             "ask for a forced update.",
         )
+    site.environments.discard(site.plan.run)
     notes = "".join(f" But {note}." for note in rollback.notes)
     is_failure = outcome.status is Status.FAILED
     return replace(
@@ -100,6 +102,14 @@ def undo(site: Site, rollback: Rollback, outcome: Outcome, *, is_bad: bool) -> O
         status=Status.ROLLED_BACK if is_failure else outcome.status,
         message=f"{outcome.message} The site is back at {revision}.{notes}",
     )
+
+
+def _quarantine(site: Site) -> None:
+    try:
+        site.state.quarantine(site.to_revision, site.plan.run)
+    except OSError as error:
+        # No reason not to go back.
+        traceback.print_exception(error)
 
 
 def _ending(site: Site, error: BaseException) -> Outcome:
@@ -153,7 +163,7 @@ class Update:
         self._live = ""
         self._subject = ""
         self._report: Report | None = None
-        self._restarted_at = 0
+        self._restarted_at = BEGINNING
         dependencies = site.step("dependencies")
         self._dependencies = Dependencies(site, dependencies) if dependencies else None
 
@@ -287,7 +297,7 @@ class Update:
             execution.skip(reason)
 
     def _restart(self, step: Step) -> None:
-        self._restarted_at = ticks_now()
+        self._restarted_at = Moment.now()
         self.site.execute(step)
 
     def _prove(self, step: Step) -> None:
@@ -297,7 +307,7 @@ class Update:
                 execution.skip("there is no health address")
             else:
                 Proof(site, self._plan.health).prove(
-                    execution, step, site.to_revision, younger_than=self._restarted_at
+                    execution, step, site.to_revision, after=self._restarted_at
                 )
         site.recorder.journal.event("proved")
         static_files = self._report.static_files if self._report else ""

@@ -40,7 +40,7 @@ class Health:
     """
 
     addresses: tuple[str, ...]
-    headers: dict[str, str]
+    headers: dict[str, str] = field(hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class Rehearsal:
     """
 
     linked_files: tuple[str, ...] = ()
-    databases: dict[str, str] = field(default_factory=dict)
+    databases: dict[str, str] = field(default_factory=dict, hash=False)
     static_root: str = ""
 
 
@@ -61,12 +61,12 @@ class Plan:
     """One run, described. All paths are absolute.
 
     ``target`` is a recorded revision to go back to; without one the run goes for the remote's tip.
-    ``reverse_migrations`` are those that the target does not know, as ``app.name``, in the order
-    in which they were applied. ``accept_rewritten`` lets it follow a branch that was rewritten.
-    Without ``rehearsal`` nothing is tried beforehand, without ``health`` nothing is proved.
+    ``reverse_migrations`` are those, as ``app.name`` in the order they were applied, that the
+    target does not know. ``accept_rewritten`` lets it follow a branch that was rewritten. Without
+    ``rehearsal`` nothing is tried beforehand, without ``health`` nothing is proved.
     ``prove_environment`` is executed with a newly built environment before it goes live,
-    ``undo_migrations`` for going back, and ``settle`` after the run has ended, with whatever is
-    live then.
+    ``undo_migrations`` when a run is rolled back, and ``settle`` after the run has ended, with
+    whatever is live then.
     """
 
     run: str

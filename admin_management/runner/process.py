@@ -112,8 +112,12 @@ class Child:
         if self._process.returncode is not None:
             return
         self._ignore_stop()
+        deadline = time.monotonic() + GRACE
+        had_ended = bool(select.select([self._exit], [], [], 0)[0])
         self._signal(signal.SIGTERM)
         self._read_until_exit(GRACE)
+        if not had_ended:
+            _await_group(self.pid, deadline)
         # Before the leader is reaped: until then nobody else can get its number.
         self._signal(signal.SIGKILL)
         self._process.wait()
@@ -206,9 +210,30 @@ def end_orphan(pid: int, started: int | None) -> bool:
     with suppress(ProcessLookupError):
         exited = os.pidfd_open(pid)
         try:
+            deadline = time.monotonic() + GRACE
             os.killpg(pid, signal.SIGTERM)
             select.select([exited], [], [], GRACE)
+            _await_group(pid, deadline)
             os.killpg(pid, signal.SIGKILL)
         finally:
             os.close(exited)
     return True
+
+
+def _await_group(group: int, deadline: float) -> None:
+    """Give the whole group time to end: a git below another one takes its lock away when it may.
+
+    There is no event for this; a process that became a zombie has ended.
+    """
+    while time.monotonic() < deadline and _has_members(group):
+        time.sleep(0.02)
+
+
+def _has_members(group: int) -> bool:
+    """Field 3 of /proc/<pid>/stat is the state, field 5 the process group, proc(5)."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, member_of = path.read_bytes().rpartition(b")")[2].split()[:3]
+            if int(member_of) == group and state not in (b"Z", b"X"):
+                return True
+    return False

@@ -7,14 +7,18 @@ one answers too. Asked over HTTP on this machine only, as a visitor would ask.
 
 import http.client
 import json
+import ssl
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from datetime import UTC, datetime
+from urllib.parse import urlsplit, urlunsplit
 
 from . import pm2
 from .execution import StepExecution, StepFailedError
 from .listening import listening_addresses
 from .plan import Health, Step
+from .process import ticks_now
 from .site import Site
 
 ANSWERS = 3
@@ -30,6 +34,21 @@ LOOK_EVERY = 0.5
 """Seconds between two looks during the soak."""
 
 LARGEST_ANSWER = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A point in time, by the clock and in clock ticks since boot."""
+
+    time: datetime
+    ticks: int
+
+    @classmethod
+    def now(cls) -> "Moment":
+        return cls(datetime.now(UTC), ticks_now())
+
+
+BEGINNING = Moment(datetime.min.replace(tzinfo=UTC), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +79,12 @@ class Proof:
         self._token = site.state.health_token()
 
     def prove(
-        self, execution: StepExecution, step: Step, revision: str, *, younger_than: int = 0
+        self, execution: StepExecution, step: Step, revision: str, *, after: Moment = BEGINNING
     ) -> None:
         """Wait for enough good answers of ``revision``. Raises UnhealthyError when time is up.
 
-        ``younger_than`` is in clock ticks since boot; older processes do not count.
+        Processes from before ``after`` do not count, and a switch that was refused since then is
+        the end.
         """
         deadline = time.monotonic() + step.timeout
         good, last = 0, Answer(0, "nothing answers")
@@ -72,7 +92,9 @@ class Proof:
             if time.monotonic() > deadline:
                 raise self._unhealthy(last, step.timeout)
             execution.stop_if_told()
-            last = self._look(revision, younger_than)
+            self._check_switch(after)
+            patience = min(PATIENCE, max(deadline - time.monotonic(), PAUSE))
+            last = self._look(revision, after.ticks, patience)
             good = 0 if last.problem else good + 1
             if last.problem:
                 time.sleep(PAUSE)
@@ -94,12 +116,25 @@ class Proof:
             if answer.problem:
                 raise self._unhealthy(answer, step.timeout)
 
-    def _look(self, revision: str, younger_than: int) -> Answer:
+    def _check_switch(self, after: Moment) -> None:
+        """``admin_management.serve`` knows at once that the new processes are not good."""
+        report = self._site.state.serve_report() or {}
+        if report.get("pid") != self._pid() or report.get("result") != "refused":
+            return
+        if datetime.fromisoformat(str(report["begun_at"])) >= after.time:
+            raise UnhealthyError(
+                f"The new processes were not let in: {report.get('reason')}",
+                hint="The old ones have never stopped. Mend what it says, commit and push.",
+                is_dependency=report.get("problem") == "database",
+            )
+
+    def _look(self, revision: str, younger_than: int, patience: float = PATIENCE) -> Answer:
         """One round: our own address, and the site's if it has one."""
         address = self._address()
         if address is None:
             return Answer(0, "nothing listens: the process of PM2 has no port")
-        ours = self._ask(address, self._health.addresses[0])
+        token = {"X-Health-Token": self._token}
+        ours = self._ask(address, self._health.addresses[0], patience, token)
         if not ours.problem and ours.revision != revision:
             return Answer(ours.status, f"the revision {ours.revision[:7] or 'unknown'} answers")
         if not ours.problem and ours.started < younger_than:
@@ -107,7 +142,7 @@ class Proof:
         for other in self._health.addresses[1:]:
             if ours.problem:
                 break
-            ours = self._ask(address, other)
+            ours = self._ask(address, other, patience)
         return ours
 
     def _address(self) -> tuple[str, int] | None:
@@ -119,13 +154,17 @@ class Proof:
         home = pm2.home(self._site.tool_environ)
         return pm2.pid_of(home, self._site.plan.pm2_process)
 
-    def _ask(self, address: tuple[str, int], where: str) -> Answer:
-        parts = urlsplit(where)
-        host, port = (parts.hostname or address[0], parts.port or address[1])
-        connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
-        headers = self._health.headers | {"X-Health-Token": self._token, "Connection": "close"}
+    def _ask(
+        self,
+        address: tuple[str, int],
+        where: str,
+        patience: float,
+        token: Mapping[str, str] | None = None,
+    ) -> Answer:
+        connection, target = _connection(address, where, patience)
+        headers = {**self._health.headers, **(token or {}), "Connection": "close"}
         try:
-            connection.request("GET", parts.path or "/", headers=headers)
+            connection.request("GET", target, headers=headers)
             response = connection.getresponse()
             return _answer(response.status, response.read(LARGEST_ANSWER), where)
         except (OSError, http.client.HTTPException) as error:
@@ -144,6 +183,24 @@ class Proof:
         )
 
 
+def _connection(
+    address: tuple[str, int], where: str, patience: float
+) -> tuple[http.client.HTTPConnection, str]:
+    """A path is asked where the site listens, a full URL where it says: on this machine, too."""
+    parts = urlsplit(where)
+    target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+    host = parts.hostname or address[0]
+    if parts.scheme == "https":
+        # Its certificate is for the site's public name.
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return http.client.HTTPSConnection(
+            host, parts.port, timeout=patience, context=context
+        ), target
+    port = parts.port if parts.scheme else address[1]
+    return http.client.HTTPConnection(host, port, timeout=patience), target
+
+
 def _answer(status: int, body: bytes, where: str) -> Answer:
     try:
         facts = json.loads(body)
@@ -151,7 +208,7 @@ def _answer(status: int, body: bytes, where: str) -> Answer:
         facts = {}
     if not isinstance(facts, dict):
         facts = {}
-    if status != 200:
+    if not 200 <= status < 300:
         problem = str(facts.get("problem", ""))
         said = f"{where} answers {status}" + (f" ({problem})" if problem else "")
         return Answer(status, said, is_dependency=problem == "database")

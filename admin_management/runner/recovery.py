@@ -25,14 +25,24 @@ ATTEMPTS = 3
 """How often a recovery is begun until a person has to look."""
 
 DIED = "The runner died before it could finish."
+AGAIN = "Ask for another update to go on from here."
 
 
 def unfinished_runs(state: StateDirectory) -> list[str]:
     """The runs that have a journal without an end, oldest first. Ask while the lock is held."""
-    journals = sorted(
-        state.path.glob("runs/*/journal.jsonl"), key=lambda path: path.stat().st_mtime
-    )
-    return [path.parent.name for path in journals if not replay(path).status.is_final]
+    return [run for run in _begun_runs(state) if not replay(state.journal(run)).status.is_final]
+
+
+def _begun_runs(state: StateDirectory) -> list[str]:
+    """All runs that have a journal, in the order in which they were planned."""
+    folders = [path.parent for path in state.path.glob("runs/*/journal.jsonl")]
+    return [folder.name for folder in sorted(folders, key=_planned_at)]
+
+
+def _planned_at(folder: Path) -> float:
+    # The journal's own time is that of its last recovery.
+    plan = folder / "plan.json"
+    return (plan if plan.exists() else folder).stat().st_mtime
 
 
 def recover(
@@ -43,25 +53,28 @@ def recover(
     *,
     is_at_boot: bool = False,
 ) -> Plan | None:
-    """Bring one dead run to its end. The lock must be held. Returns its plan, if that is readable.
+    """Bring one dead run to its end. The lock must be held. Returns the run's plan, if it has one.
 
     ``is_at_boot``: the site is not up yet, so there is nothing to restart or to ask.
     """
     progress = replay(state.journal(run))
-    journal = Journal(state.journal(run))
+    journal = Journal(state.journal(run), state.ballast)
     # Counted before it is made: a recovery that always kills its machine must end some time.
     journal.event("recovering", attempt=progress.recoveries + 1, pid=os.getpid())
     end_children(progress)
     _close_open_step(journal, progress)
-    plan: Plan | None = None
     try:
         plan = Plan.read(state.run(run) / "plan.json")
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        outcome = _given_up(progress, f"Its plan cannot be read: {error}.")
-    else:
-        recorder = Recorder(journal, redactor, Path(plan.checkout), recorded=len(progress.steps))
-        outcome = _recovered(Site(plan, recorder, environ), progress, is_at_boot=is_at_boot)
-    finish(journal, redactor, outcome)
+    except (OSError, ValueError) as error:
+        finish(journal, redactor, _given_up(progress, f"Its plan cannot be read: {error}"))
+        journal.close()
+        return None
+    if run != _begun_runs(state)[-1]:
+        # Whatever it has left, a later run has begun from there.
+        progress.checkpoint = None
+    recorder = Recorder(journal, redactor, Path(plan.checkout), recorded=len(progress.steps))
+    site = Site(plan, recorder, environ)
+    finish(journal, redactor, _recovered(site, progress, is_at_boot=is_at_boot))
     journal.close()
     return plan
 
@@ -84,9 +97,10 @@ def _recovered(site: Site, progress: Progress, *, is_at_boot: bool) -> Outcome:
     outcome = _outcome_of_the_dead(site, progress)
     remove_work_trees(site)
     if progress.checkpoint is None:
+        site.environments.discard(site.plan.run)
         return outcome
     checkpoint = Checkpoint.from_facts(progress.checkpoint)
-    if progress.is_proved:
+    if progress.is_proved and outcome.status is Status.INTERRUPTED:
         site.state.set_live_revision(site.to_revision)
         return Outcome(
             status=Status.SUCCEEDED,
@@ -100,22 +114,24 @@ def _recovered(site: Site, progress: Progress, *, is_at_boot: bool) -> Outcome:
 
 
 def _given_up(progress: Progress, why: str) -> Outcome:
-    """Nothing live was changed before there was a checkpoint."""
+    """A person has to look, unless nothing live was changed: that is so without a checkpoint."""
     if progress.checkpoint is None:
-        return Outcome(status=Status.INTERRUPTED, message=f"{DIED} {why}")
+        return Outcome(status=Status.INTERRUPTED, message=f"{DIED} {why}", hint=AGAIN)
     return Outcome(
         status=Status.ROLLBACK_FAILED,
         message=f"{DIED} {why}",
-        hint=f"In the checkout: git reset --hard {progress.checkpoint['revision']}, restart the "
-        "site, then ask for a forced update.",
+        hint=f"In the checkout: git reset --hard {progress.checkpoint['revision']}, then restart "
+        "the site and ask for a forced update.",
     )
 
 
 def _outcome_of_the_dead(site: Site, progress: Progress) -> Outcome:
     """How the run would have ended: its first failure, or the death of its runner."""
-    failed = [step for step in progress.steps if step.status is StepStatus.FAILED]
-    was_failing = site.state.rolled_back().get(site.to_revision) == site.plan.run
-    if failed and was_failing:
+    forward = {"preconditions", *(step.name for step in site.plan.steps)}
+    failed = [
+        step for step in progress.steps if step.status is StepStatus.FAILED and step.name in forward
+    ]
+    if failed:
         message = f"{failed[0].name} failed: {failed[0].message}."
         return Outcome(
             status=Status.FAILED,
@@ -129,5 +145,5 @@ def _outcome_of_the_dead(site: Site, progress: Progress) -> Outcome:
         status=Status.INTERRUPTED,
         failed_step=last[-1] if last else "",
         message=DIED,
-        hint="Ask for another update to go on from here.",
+        hint=AGAIN,
     )

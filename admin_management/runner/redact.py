@@ -54,7 +54,7 @@ def looks_secret(name: str) -> bool:
 
 
 def secrets_of(name: str, value: str) -> list[str]:
-    """What of a setting or variable is to be hidden: all of it, the password of a URL, or nothing."""
+    """What of a setting or variable is hidden: all of it, the password of a URL, or nothing."""
     passwords: list[str] = _USER_INFO.findall(value)
     return [*passwords, value] if looks_secret(name) else passwords
 

@@ -4,6 +4,7 @@ Every part can be done again: a rollback that was killed is simply begun anew. O
 does not keep the next ones from being tried, because each brings the site closer to whole.
 """
 
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,8 +12,7 @@ from dataclasses import dataclass, field
 from .checkpoint import Checkpoint
 from .execution import StepExecution, StepFailedError
 from .plan import Step
-from .process import ticks_now
-from .proof import Proof, UnhealthyError
+from .proof import Moment, Proof, UnhealthyError
 from .site import Site
 
 UNDO_TIMEOUT = 600.0
@@ -27,6 +27,8 @@ _NOTES = {
     IRREVERSIBLE: "the schema of the new revision was kept: a migration cannot be reversed",
     HALF_APPLIED: "a migration that is not atomic has left its half: look at the schema",
 }
+
+UNKNOWN = "migrations that it had applied are kept: without a rehearsal they are not known"
 
 PATCH = "local-changes.patch"
 
@@ -45,13 +47,14 @@ class Rollback:
 
     def perform(self) -> bool:
         """Whether the old revision is whole again and, if anything answers at all, healthy."""
+        self.site.state.ballast.give_up_if_short()
         self._part("undo_migrations", self._undo_migrations)
         self._part("undo_pull", self._undo_pull)
         self._part("undo_dependencies", self._undo_dependencies)
         if self.site.plan.reverse_migrations:
             self._part("redo_migrations", self._redo_migrations)
         self._part("undo_static_files", self._undo_static_files)
-        self.site.state.set_live_revision(self.checkpoint.revision, self.checkpoint.static_files)
+        self._record()
         if not self.is_at_boot:
             self._part("undo_restart", self._undo_restart)
         return not self.problems
@@ -65,12 +68,31 @@ class Rollback:
             self.problems.append(f"{name}: {failure}")
         except Exception as failure:
             # Whatever it is: the parts after it must be tried, and the run must say how it ended.
+            if not isinstance(failure, StepFailedError):
+                traceback.print_exception(failure)
             self.problems.append(f"{name}: {failure}")
+
+    def _record(self) -> None:
+        """Nothing is written where nothing has changed: the disk may be full."""
+        state, revision = self.site.state, self.checkpoint.revision
+        are_back = not any(problem.startswith("undo_static_files") for problem in self.problems)
+        static_files = self.checkpoint.static_files if are_back else ""
+        if (state.live_revision(), state.live_static_files()) == (revision, static_files):
+            return
+        try:
+            state.set_live_revision(revision, static_files)
+        except OSError as error:
+            self.problems.append(f"live.json: {error}")
 
     def _undo_migrations(self, execution: StepExecution) -> None:
         """With the new code, while it is still there. What cannot be reversed is kept."""
-        if "migrations" not in self.begun or not self.checkpoint.migrations:
+        if "migrations" not in self.begun:
             execution.skip("no migration was begun")
+            return
+        if not self.checkpoint.migrations:
+            execution.skip("none is known to undo")
+            if not self.site.plan.rehearsal:
+                self.notes.append(UNKNOWN)
             return
         names = (f"{app}.{name}" for app, name in self.checkpoint.migrations)
         argv = self.site.filled_in((*self.site.plan.undo_migrations, *names))
@@ -132,7 +154,7 @@ class Rollback:
         """Restart if the new processes were started or the old ones do not answer; then prove."""
         site = self.site
         restart = site.step("restart")
-        began = ticks_now()
+        began = Moment.now()
         if restart is not None and ("restart" in self.begun or not self._is_healthy(execution)):
             site.run(execution, site.filled_in(restart.argv))
         else:
@@ -141,7 +163,7 @@ class Rollback:
         if site.plan.health:
             step = _proof_step(site)
             proof = Proof(site, site.plan.health)
-            proof.prove(execution, step, self.checkpoint.revision, younger_than=began)
+            proof.prove(execution, step, self.checkpoint.revision, after=began)
 
     def _is_healthy(self, execution: StepExecution) -> bool:
         """Whether the processes that were never restarted still serve the old revision."""

@@ -26,7 +26,8 @@ def main(plan_path: str, lock_descriptor: int) -> None:
     stop = _stop_requests()
     plan = Plan.read(Path(plan_path))
     secrets = [*json.load(sys.stdin), *secrets_in_environment(os.environ)]
-    journal = Journal(StateDirectory(Path(plan.state_directory)).journal(plan.run))
+    state = StateDirectory(Path(plan.state_directory))
+    journal = Journal(state.journal(plan.run), state.ballast)
     perform(plan, journal, os.environ, Redactor(secrets), stop)
     journal.close()
     # Before the settling, which starts the next run if one waits.
@@ -43,7 +44,7 @@ def recover_in_background(checkout: str, lock_descriptor: int) -> None:
         recover(state, run, os.environ, Redactor(secrets)) for run in unfinished_runs(state)
     ]
     lock.release()
-    for plan in filter(None, recovered[-1:]):
+    for plan in list(filter(None, recovered))[-1:]:
         _settle(plan)
 
 
@@ -62,14 +63,14 @@ def recover_at_boot(checkout: str) -> int:
         return 0
     # The site's own secrets are not known here, so that nothing it prints is kept.
     redactor = Redactor(secrets_in_environment(os.environ), hides_output=True)
+    is_whole = True
     with lock:
         for run in unfinished_runs(state):
             recover(state, run, os.environ, redactor, is_at_boot=True)
             progress = replay(state.journal(run))
             print(f"{run}: {progress.status}. {progress.message}", file=sys.stderr)  # noqa: T201
-            if progress.status is Status.ROLLBACK_FAILED:
-                return 1
-    return 0
+            is_whole &= progress.status is not Status.ROLLBACK_FAILED
+    return 0 if is_whole else 1
 
 
 def _stop_requests() -> int:

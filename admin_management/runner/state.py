@@ -5,6 +5,7 @@ files 0600.
 
     <git directory>/admin-management/
         lock                    held by the runner that is alive
+        ballast                 1 MB, given up on a full disk so that a run can say how it ended
         runner.log              what a runner could write nowhere else
         live.json               the revision that was last proved live, and its static files
         rolled_back.json        revisions that were rolled back, and by which run
@@ -17,11 +18,12 @@ files 0600.
 
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from .ballast import Ballast
 
 QUARANTINED = 50
 """Revisions remembered as rolled back."""
@@ -71,6 +73,11 @@ class StateDirectory:
     def create(self) -> None:
         for folder in (self.path, self.path / "runs", self.environments):
             folder.mkdir(mode=0o700, exist_ok=True)
+        self.ballast.put()
+
+    @property
+    def ballast(self) -> Ballast:
+        return Ballast(self.path / "ballast")
 
     @property
     def lock(self) -> Path:
@@ -144,9 +151,9 @@ class StateDirectory:
         known = self.known_health_token()
         if known is None:
             path = self.path / "health_token"
-            made = path.with_name(f"health_token.{secrets.token_hex(4)}")
+            made = path.with_name(f"health_token.{os.urandom(4).hex()}")
             with open(made, "x", encoding="ascii", opener=private) as file:
-                file.write(secrets.token_hex(32))
+                file.write(os.urandom(32).hex())
                 file.flush()
                 os.fsync(file.fileno())
             # Linked, not renamed: of two who make one at the same time, the first one's stays.
@@ -166,8 +173,12 @@ class StateDirectory:
     def _replace(self, name: str, fields: Mapping[str, object]) -> None:
         """Write a file whole: who reads it sees the old or the new one, also after a crash."""
         replacement = self.path / f"{name}.new"
-        with open(replacement, "w", encoding="utf-8", opener=private) as file:
-            json.dump(fields, file)
-            file.flush()
-            os.fsync(file.fileno())
+
+        def write() -> None:
+            with open(replacement, "w", encoding="utf-8", opener=private) as file:
+                json.dump(fields, file)
+                file.flush()
+                os.fsync(file.fileno())
+
+        self.ballast.saves(write)
         replacement.replace(self.path / name)

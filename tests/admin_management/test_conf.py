@@ -39,13 +39,18 @@ def test_a_site_that_sets_nothing_has_the_documented_defaults(settings: Any) -> 
         health_url="",
         timeouts={
             "fetch": 60,
+            "rehearsal": 900,
             "pull": 30,
             "dependencies": 600,
             "static_files": 300,
             "migrations": 600,
             "restart": 60,
+            "proof": 30,
+            "soak": 5,
         },
         extra_steps=(),
+        rehearse=True,
+        linked_files=(".env",),
     )
 
 
@@ -62,11 +67,14 @@ def test_every_key_can_be_set(settings: Any) -> None:
         HEALTH_URL="/healthz/?deep=1",
         TIMEOUTS={"migrations": 1800, "restart": 0.5},
         EXTRA_STEPS=[WARM | {"after": "migrations"}],
+        REHEARSE=False,
+        LINKED_FILES=["conf/local.toml"],
     )
     assert (conf.checkout, conf.remote, conf.branch) == (Path("/srv/other"), "upstream", "main")
     assert (conf.pm2_process, conf.environment) == ("my site", "env")
     assert (conf.uv, conf.pm2) == ("/opt/uv", "/opt/pm2")
     assert conf.health_url == "/healthz/?deep=1"
+    assert (conf.rehearse, conf.linked_files) == (False, ("conf/local.toml",))
     assert conf.timeouts == {**DEFAULT_TIMEOUTS, "migrations": 1800, "restart": 0.5}
     assert conf.extra_steps == (
         ExtraStep(
@@ -132,6 +140,12 @@ def test_settings_are_read_when_they_are_used(settings: Any) -> None:
         ({"TIMEOUTS": {"fetch": True}}, '["TIMEOUTS"] has a time-out of True.'),
         ({"TIMEOUTS": {"fetch": float("nan")}}, '["TIMEOUTS"] has a time-out of nan.'),
         ({"TIMEOUTS": {"fetch": 86_401}}, '["TIMEOUTS"] has a time-out of 86401.'),
+        ({"REHEARSE": "no"}, "[\"REHEARSE\"] is 'no'."),
+        ({"REHEARSE": None}, '["REHEARSE"] is None.'),
+        ({"LINKED_FILES": ".env"}, '["LINKED_FILES"] is not a list.'),
+        ({"LINKED_FILES": ["/etc/passwd"]}, "[\"LINKED_FILES\"] has '/etc/passwd'."),
+        ({"LINKED_FILES": ["../.env"]}, "[\"LINKED_FILES\"] has '../.env'."),
+        ({"LINKED_FILES": [5]}, '["LINKED_FILES"] has 5.'),
         ({"EXTRA_STEPS": WARM}, '["EXTRA_STEPS"] is not a list.'),
         ({"EXTRA_STEPS": ["warm"]}, "[\"EXTRA_STEPS\"] has 'warm'."),
     ],

@@ -228,9 +228,10 @@ class TestPm2:
     ) -> None:
         pm2_lists()
         (tmp_path / "pm2" / "pm2.pid").unlink()
-        executable(tmp_path / "package" / "bin" / "pm2", f"touch '{tmp_path}/started'")
+        started = tmp_path / "started"
+        executable(tmp_path / "package" / "bin" / "pm2", f"touch '{started}'; exit 1")
         assert read_status()["versions"]["pm2"] == "7.0.4"
-        assert not (tmp_path / "started").exists()
+        assert not started.exists()
         (tmp_path / "package" / "package.json").write_text("{}")
         assert "does not say its version" in read_status()["versions"]["pm2"]["error"]
 

@@ -33,12 +33,13 @@ def without_options(argv: tuple[str, ...]) -> tuple[str, ...]:
 def test_the_steps_are_in_the_order_that_the_readme_gives() -> None:
     assert [each.name for each in steps()] == list(DEFAULT_TIMEOUTS)
     assert list(DEFAULT_TIMEOUTS) == [
-        *("fetch", "pull", "dependencies", "static_files", "migrations", "restart")
+        *("fetch", "rehearsal", "pull", "dependencies", "static_files", "migrations"),
+        *("restart", "proof", "soak"),
     ]
 
 
 def test_each_has_its_own_time_out() -> None:
-    assert [each.timeout for each in steps()] == [60, 30, 600, 300, 600, 60]
+    assert [each.timeout for each in steps()] == [60, 900, 30, 600, 300, 600, 60, 30, 5]
     timeouts = {**DEFAULT_TIMEOUTS, "migrations": 1800}
     assert step("migrations", timeouts=timeouts).timeout == 1800
 
@@ -50,12 +51,25 @@ def test_what_is_executed() -> None:
             *("/bin/git", "fetch", "--no-tags", "--", "origin"),
             "+refs/heads/master:refs/remotes/origin/master",
         ),
+        "rehearsal": ("{python}", "manage.py", "rehearse_update"),
         "pull": ("/bin/git", "pull", "--ff-only", "--no-rebase", "--", ".", "{revision}"),
         "dependencies": ("/bin/uv", "sync", "--locked", "--no-dev", "--no-progress"),
         "static_files": ("{python}", "manage.py", "collectstatic", "--noinput"),
         "migrations": ("{python}", "manage.py", "migrate", "--noinput"),
         "restart": ("/run/restart.sh", "student-attendance-django"),
+        "proof": (),
+        "soak": (),
     }
+
+
+def test_a_site_may_do_without_a_rehearsal_and_keeps_its_own_steps_around_it() -> None:
+    before = ExtraStep(name="x", argv=("x",), timeout=5, before="rehearsal")
+    after = ExtraStep(name="y", argv=("y",), timeout=5, after="rehearsal")
+    names = [each.name for each in steps(rehearse=False, extra_steps=(after, before))]
+    assert names == [
+        *("fetch", "x", "y", "pull", "dependencies", "static_files", "migrations"),
+        *("restart", "proof", "soak"),
+    ]
 
 
 def test_remote_branch_and_process_are_the_sites() -> None:
@@ -82,6 +96,7 @@ def test_a_name_like_an_option_stands_where_no_option_can() -> None:
 def test_only_the_sites_own_code_gets_the_sites_variables() -> None:
     extra = ExtraStep(name="warm", argv=("warm",), timeout=5, after="restart")
     assert [each.name for each in steps(extra_steps=(extra,)) if each.site_environment] == [
+        "rehearsal",
         "static_files",
         "migrations",
         "warm",
@@ -106,8 +121,8 @@ def test_steps_of_the_sites_own_stand_where_it_put_them_in_the_order_it_gave() -
         )
     ]
     assert names == [
-        *("a", "fetch", "pull", "dependencies", "static_files", "x"),
-        *("b", "c", "migrations", "restart", "d", "e"),
+        *("a", "fetch", "rehearsal", "pull", "dependencies", "static_files", "x"),
+        *("b", "c", "migrations", "restart", "d", "e", "proof", "soak"),
     ]
 
 

@@ -151,6 +151,7 @@ def _plan(checkout: Checkout, state: StateDirectory, folder: Path) -> Plan:
         pm2_process="site",
         steps=ordered_steps(AdminManagementSettings.load(), tools),
         prove_environment=(PYTHON, "manage.py", "check"),
+        undo_migrations=(PYTHON, "manage.py", "undo_migrations"),
         settle=("true",),
     )
 

@@ -24,7 +24,8 @@ def hold(checkout: str, state: str, pid_file: str) -> None:
     Path(pid_file).write_text(f"{os.getpid()}\n")
     signals = (signal.SIGHUP, signal.SIGTERM)
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    print(listener.getsockname()[1], flush=True)
+    sys.stdout.write(f"{listener.getsockname()[1]}\n")
+    sys.stdout.flush()
     while signal.sigwait(signals) == signal.SIGHUP:
         newer = start(checkout, state, listener)
         worker.kill()
@@ -51,7 +52,7 @@ def read_site(checkout: Path, state: Path) -> dict[str, object]:
         "revision": head,
         "boot_ticks": int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]),
         "version": (checkout / "version.txt").read_text().strip(),
-        "environment": os.readlink(checkout / ".venv") if (checkout / ".venv").is_symlink() else "",
+        "environment": (checkout / ".venv").resolve().name,
         "schema": schema.read_text().split() if schema.exists() else [],
     }
 
@@ -61,7 +62,8 @@ def work(checkout: Path, state: Path, descriptor: int) -> None:
     facts = read_site(checkout, state)
     is_broken = (checkout / "broken").exists()
     listener = socket.socket(fileno=descriptor)
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     while True:
         connection, _ = listener.accept()
         with connection:

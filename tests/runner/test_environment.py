@@ -15,6 +15,8 @@ from admin_management.runner.environment import PROVED, SPARE, Environments
 
 PYTHON = "/usr/bin/python3"
 
+RUN = "0f7c2a54-0000"
+
 _watchers: list[Path] = []
 _missing: list[str] = []
 
@@ -112,7 +114,7 @@ class TestKey:
 
 class TestIsLive:
     def test_what_was_switched_to_is(self, environments: Environments) -> None:
-        environments.switch_to(build(environments, "k1"))
+        environments.switch_to(build(environments, "k1"), RUN)
         assert environments.is_live("k1")
         assert not environments.is_live("k2")
 
@@ -130,7 +132,7 @@ class TestIsLive:
 
     def test_one_that_somebody_deleted_is_not(self, environments: Environments) -> None:
         built = build(environments, "k1")
-        environments.switch_to(built)
+        environments.switch_to(built, RUN)
         for path in built.iterdir():
             path.unlink()
         built.rmdir()
@@ -146,7 +148,7 @@ class TestStartNew:
 
     def test_another_run_does_not_touch_the_live_one(self, environments: Environments) -> None:
         first = build(environments, "k1", "run1")
-        environments.switch_to(first)
+        environments.switch_to(first, RUN)
         second = environments.start_new("k1", "run2")
         assert second != first
         assert live(environments) == "k1 run1"
@@ -154,7 +156,7 @@ class TestStartNew:
 
 class TestSwitchTo:
     def test_the_first_one_is_linked(self, environments: Environments) -> None:
-        environments.switch_to(build(environments, "k1"))
+        environments.switch_to(build(environments, "k1"), RUN)
         assert environments.link.is_symlink()
         assert live(environments) == "k1 run1"
 
@@ -162,11 +164,11 @@ class TestSwitchTo:
         self, environments: Environments
     ) -> None:
         first = build(environments, "k1")
-        environments.switch_to(first)
+        environments.switch_to(first, RUN)
         before = snapshot(first)
         second = build(environments, "k2")
         with always_there(environments.link / "pyvenv.cfg"):
-            environments.switch_to(second)
+            environments.switch_to(second, RUN)
         assert live(environments) == "k2 run1"
         assert snapshot(first) == before
 
@@ -179,11 +181,11 @@ class TestSwitchTo:
         inode = environments.link.stat().st_ino
         built = build(environments, "k1")
         with always_there(environments.link / "pyvenv.cfg"):
-            environments.switch_to(built)
+            environments.switch_to(built, RUN)
         assert environments.link.is_symlink()
         assert live(environments) == "k1 run1"
         (kept,) = (each for each in environments.folder.iterdir() if each != built)
-        assert kept.name.startswith("taken-over-")
+        assert kept.name == "taken-over-0f7c2a54"
         assert kept.stat().st_ino == inode
         assert (kept / "bin" / "python").exists()
         assert os.listdir(environments.link.parent) == [".venv"]  # noqa: PTH208
@@ -195,13 +197,13 @@ class TestSwitchTo:
         (tmp_path / "site").symlink_to("data/deep/site")
         (tmp_path / "state").mkdir()
         environments = Environments(tmp_path / "state", tmp_path / "site" / ".venv")
-        environments.switch_to(build(environments, "k1"))
+        environments.switch_to(build(environments, "k1"), RUN)
         assert live(environments) == "k1 run1"
 
     def test_a_checkout_that_is_moved_takes_its_environment_along(self, tmp_path: Path) -> None:
         (tmp_path / "site" / "state").mkdir(parents=True)
         environments = Environments(tmp_path / "site" / "state", tmp_path / "site" / ".venv")
-        environments.switch_to(build(environments, "k1"))
+        environments.switch_to(build(environments, "k1"), RUN)
         (tmp_path / "site").rename(tmp_path / "moved")
         assert (tmp_path / "moved" / ".venv" / "pyvenv.cfg").exists()
 
@@ -212,13 +214,13 @@ class TestSwitchTo:
         (tmp_path / "own" / "pyvenv.cfg").write_text("of the site")
         environments.link.symlink_to(tmp_path / "own")
         with always_there(environments.link / "pyvenv.cfg"):
-            environments.switch_to(build(environments, "k1"))
+            environments.switch_to(build(environments, "k1"), RUN)
         assert live(environments) == "k1 run1"
         assert (tmp_path / "own" / "pyvenv.cfg").read_text() == "of the site"
 
     def test_a_link_that_leads_nowhere_is_replaced(self, environments: Environments) -> None:
         environments.link.symlink_to("nowhere")
-        environments.switch_to(build(environments, "k1"))
+        environments.switch_to(build(environments, "k1"), RUN)
         assert live(environments) == "k1 run1"
 
     def test_what_a_killed_run_left_does_not_stop_the_next(
@@ -226,11 +228,11 @@ class TestSwitchTo:
     ) -> None:
         leftover = environments.link.with_name(".venv.new")
         leftover.symlink_to("nowhere")
-        environments.switch_to(build(environments, "k1"))
+        environments.switch_to(build(environments, "k1"), RUN)
         # Killed between the swap and the putting away:
         leftover.mkdir()
         (leftover / "pyvenv.cfg").write_text("the plain one")
-        environments.switch_to(build(environments, "k2"))
+        environments.switch_to(build(environments, "k2"), RUN)
         assert live(environments) == "k2 run1"
         assert not leftover.exists()
         kept = [name for name in names(environments) if name.startswith("taken-over-")]
@@ -247,7 +249,7 @@ class TestSwitchTo:
         else:
             environments.link.write_text("precious")
         with pytest.raises(OSError, match="not a virtual environment"):
-            environments.switch_to(build(environments, "k1"))
+            environments.switch_to(build(environments, "k1"), RUN)
         assert not environments.link.is_symlink()
         assert environments.link.exists()
 
@@ -258,7 +260,7 @@ class TestSwitchTo:
         (environments.link / "pyvenv.cfg").write_text("the plain one")
         monkeypatch.setattr(ctypes, "CDLL", lambda *args, **kwargs: object())
         with pytest.raises(OSError, match="cannot swap a folder and a link") as raised:
-            environments.switch_to(build(environments, "k1"))
+            environments.switch_to(build(environments, "k1"), RUN)
         assert raised.value.errno == errno.ENOSYS
         assert live(environments) == "the plain one"
 
@@ -275,15 +277,78 @@ class TestSwitchTo:
         (environments.link / "pyvenv.cfg").write_text("the plain one")
         monkeypatch.setattr(ctypes, "CDLL", lambda *args, **kwargs: Libc)
         with pytest.raises(OSError, match="Invalid argument"):
-            environments.switch_to(build(environments, "k1"))
+            environments.switch_to(build(environments, "k1"), RUN)
         assert live(environments) == "the plain one"
+
+
+class TestGoingBack:
+    def test_leads_to_the_one_that_was_live_before(self, environments: Environments) -> None:
+        environments.switch_to(build(environments, "k1"), "run0")
+        before = environments.before(RUN)
+        environments.switch_to(build(environments, "k2"), RUN)
+        with always_there(environments.link / "pyvenv.cfg"):
+            assert environments.switch_back(before, RUN)
+        assert live(environments) == "k1 run1"
+        assert not environments.switch_back(before, RUN)
+        assert live(environments) == "k1 run1"
+
+    def test_leads_to_the_plain_one_that_the_run_had_taken_over(
+        self, environments: Environments
+    ) -> None:
+        environments.link.mkdir()
+        (environments.link / "pyvenv.cfg").write_text("the plain one")
+        before = environments.before(RUN)
+        environments.switch_to(build(environments, "k1"), RUN)
+        assert environments.switch_back(before, RUN)
+        assert live(environments) == "the plain one"
+
+    def test_leads_there_also_when_it_was_killed_before_the_plain_one_was_put_away(
+        self, environments: Environments
+    ) -> None:
+        leftover = environments.link.with_name(".venv.new")
+        leftover.mkdir()
+        (leftover / "pyvenv.cfg").write_text("the plain one")
+        environments.link.symlink_to(build(environments, "k1"))
+        assert environments.switch_back("taken-over-0f7c2a54", RUN)
+        assert live(environments) == "the plain one"
+        assert not leftover.exists()
+
+    def test_leads_to_what_a_link_of_the_sites_own_had_led_to(
+        self, environments: Environments, tmp_path: Path
+    ) -> None:
+        (tmp_path / "own").mkdir()
+        (tmp_path / "own" / "pyvenv.cfg").write_text("of the site")
+        environments.link.symlink_to(tmp_path / "own")
+        before = environments.before(RUN)
+        environments.switch_to(build(environments, "k1"), RUN)
+        assert environments.switch_back(before, RUN)
+        assert live(environments) == "of the site"
+
+    def test_does_nothing_while_the_plain_one_is_still_live(
+        self, environments: Environments
+    ) -> None:
+        environments.link.mkdir()
+        (environments.link / "pyvenv.cfg").write_text("the plain one")
+        before = environments.before(RUN)
+        assert not environments.switch_back(before, RUN)
+        assert not environments.link.is_symlink()
+        assert live(environments) == "the plain one"
+
+    def test_says_so_when_somebody_has_deleted_it(self, environments: Environments) -> None:
+        environments.switch_to(build(environments, "k1"), "run0")
+        before = environments.before(RUN)
+        environments.switch_to(build(environments, "k2"), RUN)
+        (environments.folder / before / "pyvenv.cfg").unlink()
+        with pytest.raises(OSError, match="the environment from before is gone"):
+            environments.switch_back(before, RUN)
+        assert live(environments) == "k2 run1"
 
 
 class TestPrune:
     def test_the_live_one_and_the_newest_others_are_kept(self, environments: Environments) -> None:
         for age, key in enumerate(("k5", "k4", "k3", "k2", "k1")):
             os.utime(build(environments, key), (0, 1_000_000 - age))
-        environments.switch_to(environments.folder / "k1-run1")
+        environments.switch_to(environments.folder / "k1-run1", RUN)
         os.utime(environments.folder / "k1-run1", (0, 0))
         environments.prune()
         assert names(environments) == ["k1-run1", "k4-run1", "k5-run1"]

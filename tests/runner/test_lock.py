@@ -107,3 +107,11 @@ def test_a_descriptor_that_holds_nothing_is_refused_while_somebody_has_the_lock(
 def test_its_file_is_private(path: Path) -> None:
     with acquired(path):
         assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_look_at_the_lock_does_not_take_it(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    assert Lock.is_free(path)
+    with acquired(path):
+        assert not Lock.is_free(path)
+    assert Lock.is_free(path)

@@ -9,17 +9,30 @@ from typing import Any
 import pytest
 
 from admin_management.conf import AdminManagementSettings
+from admin_management.runner.git import GitError, Repository
 from admin_management.runner.journal import Journal, Progress, replay
 from admin_management.runner.pipeline import perform
 from admin_management.runner.plan import Step
 from admin_management.runner.redact import Redactor
 from admin_management.runner.state import StateDirectory
 from admin_management.steps import Tools, ordered_steps
-from tests.runner.conftest import GIT, LOCK, PROJECT, Site, program
+from tests.runner.conftest import GIT, LOCK, MANAGE, PROJECT, Site, program
 
-ALL_STEPS = [
+EXECUTED = [
     *("preconditions", "fetch", "pull", "dependencies", "static_files", "migrations", "restart")
 ]
+# This site has no health address.
+ALL_STEPS = [*EXECUTED, "proof", "soak"]
+UNDOING = [
+    *("undo_migrations", "undo_pull", "undo_dependencies", "undo_static_files", "undo_restart")
+]
+
+
+BROKEN = f"""\
+import pathlib
+if (pathlib.Path(__file__).parent / ".git" / "broken").exists():
+    raise SystemExit(1)
+{MANAGE}"""
 
 
 def steps(progress: Progress) -> list[tuple[str, str]]:
@@ -45,6 +58,16 @@ def new_dependencies(version: str) -> dict[str, str]:
     return {"pyproject.toml": PROJECT.format(version), "uv.lock": LOCK.format(version)}
 
 
+def restart_script(site: Site) -> Path:
+    (step,) = (step for step in site.plan.steps if step.name == "restart")
+    return Path(step.argv[0])
+
+
+def undone(progress: Progress) -> list[tuple[str, str]]:
+    """The steps of the rollback."""
+    return [(name, status) for name, status in steps(progress) if name in UNDOING]
+
+
 def with_step(site: Site, extra: Step, *, before: str) -> tuple[Step, ...]:
     found = list(site.plan.steps)
     found.insert([step.name for step in found].index(before), extra)
@@ -58,7 +81,10 @@ class TestAnUpdate:
             {"version.txt": "2\n"} | new_dependencies("2"), "A new logo"
         )
         progress = live_site.update()
-        assert steps(progress) == [(name, "succeeded") for name in ALL_STEPS]
+        assert steps(progress) == [
+            *((name, "succeeded") for name in EXECUTED),
+            *(("proof", "skipped"), ("soak", "skipped")),
+        ]
         assert (progress.status, progress.failed_step, progress.hint) == ("succeeded", "", "")
         assert progress.message == f"Updated: {revision[:7]} A new logo"
         assert (progress.from_revision, progress.to_revision) == (before, revision)
@@ -89,7 +115,10 @@ class TestAnUpdate:
     def test_that_is_forced_executes_every_step_with_nothing_new(self, live_site: Site) -> None:
         before = live_site.link.resolve()
         progress = live_site.update(force=True, run="11111111-0000")
-        assert steps(progress) == [(name, "succeeded") for name in ALL_STEPS]
+        assert steps(progress) == [
+            *((name, "succeeded") for name in EXECUTED),
+            *(("proof", "skipped"), ("soak", "skipped")),
+        ]
         assert executed(live_site) == ["check", "collectstatic", "migrate", "restart"]
         assert live_site.link.resolve() != before
 
@@ -160,11 +189,12 @@ class TestAnUpdate:
         live_site.checkout.commit({"version.txt": f"{secret}\n"}, f"Do not tell {secret}")
         show = Step(name=secret, argv=("cat", "version.txt", secret), timeout=60)
         progress = live_site.update(
-            Redactor([secret]), steps=(*live_site.plan.steps[:2], replace(show, name="show"))
+            Redactor([secret]), steps=(*live_site.plan.steps[:3], replace(show, name="show"))
         )
         assert progress.failed_step == "show"
-        assert progress.steps[-1].output.startswith("[REDACTED]\n")
-        progress = live_site.update(Redactor([secret]))
+        (step,) = (step for step in progress.steps if step.name == "show")
+        assert step.output.startswith("[REDACTED]\n")
+        progress = live_site.update(Redactor([secret]), force=True)
         assert progress.message.endswith("Do not tell [REDACTED]")
         assert secret not in live_site.state.journal(live_site.plan.run).read_text()
 
@@ -218,8 +248,9 @@ class TestDependencies:
         untouched = snapshot(before)
         live_site.checkout.commit({"pyproject.toml": PROJECT.format("2")})
         progress = live_site.update(run="11111111-0000")
-        assert (progress.status, progress.failed_step) == ("failed", "dependencies")
-        assert "uv.lock" in progress.steps[-1].output
+        assert (progress.status, progress.failed_step) == ("rolled_back", "dependencies")
+        (step,) = (step for step in progress.steps if step.name == "dependencies")
+        assert "uv.lock" in step.output
         assert "uv lock" in progress.hint
         assert live_site.link.resolve() == before
         assert snapshot(before) == untouched
@@ -229,9 +260,11 @@ class TestDependencies:
         before = live_site.link.resolve()
         live_site.checkout.commit({"fail_check": ""} | new_dependencies("2"))
         progress = live_site.update(run="11111111-0000")
-        assert (progress.status, progress.failed_step) == ("failed", "dependencies")
-        assert "check does not work" in progress.steps[-1].output
+        assert (progress.status, progress.failed_step) == ("rolled_back", "dependencies")
+        (step,) = (step for step in progress.steps if step.name == "dependencies")
+        assert "check does not work" in step.output
         assert live_site.link.resolve() == before
+        assert list(live_site.state.environments.iterdir()) == [before]
 
     def test_are_not_put_in_the_place_of_what_is_no_environment(
         self, live_site: Site, capsys: pytest.CaptureFixture[str]
@@ -240,10 +273,12 @@ class TestDependencies:
         live_site.link.mkdir()
         live_site.checkout.commit({"version.txt": "2\n"})
         progress = live_site.update(run="11111111-0000")
-        assert (progress.status, progress.failed_step) == ("failed", "dependencies")
+        assert (progress.status, progress.failed_step) == ("rolled_back", "dependencies")
         assert "not a virtual environment" in progress.message
         assert "runner.log" in progress.hint
-        assert progress.steps[-1].status == "failed"
+        assert ("dependencies", "failed") in steps(progress)
+        assert live_site.link.is_dir()
+        assert not live_site.link.is_symlink()
         assert "Traceback" in capsys.readouterr().err
 
 
@@ -251,23 +286,45 @@ class TestAFailure:
     @pytest.mark.parametrize(
         ("step", "command"), [("static_files", "collectstatic"), ("migrations", "migrate")]
     )
-    def test_stops_the_run_and_names_the_step(
+    def test_stops_the_run_names_the_step_and_is_undone(
         self, live_site: Site, step: str, command: str
     ) -> None:
         before = live_site.state.live_revision()
+        assert before is not None
         live_site.checkout.commit({f"fail_{command}": ""})
         progress = live_site.update()
-        assert (progress.status, progress.failed_step) == ("failed", step)
-        assert progress.message == f"{step} failed: exit code 1"
+        assert (progress.status, progress.failed_step) == ("rolled_back", step)
+        assert progress.message.startswith(
+            f"{step} failed: exit code 1 The site is back at {before[:7]}."
+        )
         assert progress.hint.startswith("Mend")
-        assert names(progress) == ALL_STEPS[: ALL_STEPS.index(step) + 1]
-        assert progress.steps[-1].output == f"{command} says hello\n{command} does not work\n"
+        forward = ALL_STEPS[: ALL_STEPS.index(step) + 1]
+        assert names(progress) == forward + UNDOING
+        failed = progress.steps[len(forward) - 1]
+        assert failed.output == f"{command} says hello\n{command} does not work\n"
+        assert undone(progress) == [
+            *(("undo_migrations", "skipped"), ("undo_pull", "succeeded")),
+            *(("undo_dependencies", "skipped"), ("undo_static_files", "succeeded")),
+            ("undo_restart", "skipped"),
+        ]
         assert "restart" not in executed(live_site)
-        assert live_site.state.live_revision() == before
+        assert live_site.checkout.revision() == live_site.state.live_revision() == before
+
+    def test_says_that_migrations_are_kept_where_no_rehearsal_knows_them(
+        self, live_site: Site
+    ) -> None:
+        kept = (
+            "But migrations that it had applied are kept: without a rehearsal they are not known."
+        )
+        live_site.checkout.commit({"fail_migrate": ""})
+        assert live_site.update().message.endswith(kept)
+        (live_site.checkout.author / "fail_migrate").unlink()
+        live_site.checkout.commit({"fail_collectstatic": ""})
+        assert kept not in live_site.update().message
 
     def test_is_mended_by_the_next_push(self, live_site: Site) -> None:
         live_site.checkout.commit({"fail_migrate": ""})
-        assert live_site.update().status == "failed"
+        assert live_site.update().status == "rolled_back"
         (live_site.checkout.author / "fail_migrate").unlink()
         revision = live_site.checkout.commit({"version.txt": "3\n"})
         progress = live_site.update()
@@ -275,20 +332,87 @@ class TestAFailure:
         assert progress.status == "succeeded"
         assert live_site.state.live_revision() == revision
 
-    def test_is_tried_again_without_a_push(self, live_site: Site) -> None:
-        live_site.checkout.commit({"fail_migrate": ""})
-        live_site.update()
-        progress = live_site.update()
-        assert (progress.status, progress.failed_step) == ("failed", "migrations")
+    def test_is_tried_again_without_a_push_only_if_that_is_forced(self, live_site: Site) -> None:
+        revision = live_site.checkout.commit({"fail_migrate": ""})
+        live_site.update(run="11111111-0000")
+        progress = live_site.update(run="22222222-0000")
+        assert (progress.status, progress.failed_step) == ("failed", "fetch")
+        assert progress.message == (
+            f"fetch failed: {revision[:7]} was rolled back before, by the update 11111111."
+        )
+        assert names(progress) == ["preconditions", "fetch"]
+        progress = live_site.update(run="33333333-0000", force=True)
+        assert (progress.status, progress.failed_step) == ("rolled_back", "migrations")
 
-    def test_of_the_restart_leaves_the_old_revision_recorded_as_live(self, live_site: Site) -> None:
+    def test_of_the_restart_is_undone_by_another_one(self, live_site: Site) -> None:
         before = live_site.state.live_revision()
-        program(Path(live_site.plan.steps[-1].argv[0]), "exit 6")
+        script = restart_script(live_site)
+        works = script.read_text()
+        program(script, f"{works}[ $(wc -l < version.txt) = 1 ] || exit 6")
+        live_site.checkout.commit({"version.txt": "2\n2\n"})
+        progress = live_site.update()
+        assert (progress.status, progress.failed_step) == ("rolled_back", "restart")
+        assert "did not stay up" in progress.hint
+        assert undone(progress)[-1] == ("undo_restart", "succeeded")
+        assert executed(live_site)[-1] == "restart"
+        assert live_site.checkout.revision() == live_site.state.live_revision() == before
+
+    def test_that_cannot_be_undone_says_what_to_do(self, live_site: Site) -> None:
+        before = live_site.state.live_revision()
+        assert before is not None
+        program(restart_script(live_site), "exit 6")
         live_site.checkout.commit({"version.txt": "2\n"})
         progress = live_site.update()
-        assert (progress.status, progress.failed_step) == ("failed", "restart")
-        assert "did not stay up" in progress.hint
-        assert live_site.state.live_revision() == before
+        assert (progress.status, progress.failed_step) == ("rollback_failed", "restart")
+        assert f"Going back to {before[:7]} did not succeed: undo_restart: exit code 6." in (
+            progress.message
+        )
+        assert "mend the cause, then ask for a forced update" in progress.hint
+        assert live_site.checkout.revision() == live_site.state.live_revision() == before
+
+    def test_of_one_part_of_going_back_does_not_keep_the_next_from_being_tried(
+        self, live_site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def dubious(self: Repository) -> Path:
+            raise GitError("dubious ownership")
+
+        monkeypatch.setattr(Repository, "git_directory", dubious)
+        live_site.checkout.commit({"fail_collectstatic": ""})
+        progress = live_site.update()
+        assert progress.status == "rollback_failed"
+        assert "undo_pull: dubious ownership" in progress.message
+        assert [name for name, _ in undone(progress)] == UNDOING
+        assert "dubious ownership" in capsys.readouterr().err
+
+    def test_of_the_quarantine_does_not_keep_it_from_going_back(
+        self, live_site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def full(*arguments: object) -> None:
+            raise OSError("disk is full")
+
+        monkeypatch.setattr(StateDirectory, "quarantine", full)
+        live_site.checkout.commit({"fail_migrate": ""})
+        assert live_site.update().status == "rolled_back"
+        assert "disk is full" in capsys.readouterr().err
+
+    def test_to_record_what_is_live_is_a_problem_of_going_back(
+        self, live_site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*arguments: object) -> None:
+            raise OSError("disk is full")
+
+        live_site.checkout.commit({"manage.py": BROKEN})
+        live_site.update()
+        live_site.state.set_live_revision(live_site.checkout.revision(), "a digest")
+        monkeypatch.setattr(StateDirectory, "set_live_revision", full)
+        live_site.checkout.commit({"fail_collectstatic": ""})
+        # Nothing that is recorded has changed.
+        assert live_site.update().status == "rolled_back"
+        (live_site.checkout.path / ".git" / "broken").touch()
+        live_site.checkout.commit({"version.txt": "2\n"})
+        progress = live_site.update()
+        assert progress.status == "rollback_failed"
+        assert "undo_static_files: exit code 1; live.json: disk is full" in progress.message
 
     def test_of_the_fetch_changes_nothing(self, live_site: Site) -> None:
         before = live_site.checkout.revision()
@@ -325,7 +449,7 @@ class TestAFailure:
 
 
 class TestHistory:
-    def test_that_was_rewritten_stops_at_the_pull(self, live_site: Site) -> None:
+    def test_that_was_rewritten_stops_at_the_fetch(self, live_site: Site) -> None:
         checkout = live_site.checkout
         checkout.commit({"version.txt": "2\n"})
         live_site.update()
@@ -333,8 +457,13 @@ class TestHistory:
         checkout.git("reset", "--quiet", "--hard", "HEAD^", cwd=checkout.author)
         checkout.commit({"version.txt": "another 2\n"})
         progress = live_site.update()
-        assert (progress.status, progress.failed_step) == ("failed", "pull")
-        assert "git log" in progress.hint
+        assert (progress.status, progress.failed_step) == ("failed", "fetch")
+        assert progress.message == (
+            "fetch failed: origin/master was rewritten: "
+            "one commit of the checkout are not in it any more."
+        )
+        assert "accepts rewritten history" in progress.hint
+        assert names(progress) == ["preconditions", "fetch"]
         assert checkout.revision() == before
         assert checkout.git("status", "--porcelain") == ""
 
@@ -347,9 +476,11 @@ class TestHistory:
         checkout.git("commit", "--quiet", "--all", "--message", "Made on the server")
         made = checkout.revision()
         progress = live_site.update()
-        assert (progress.status, progress.failed_step) == ("failed", "pull")
-        assert "has commits that origin/master has not" in progress.message
-        assert "git reset --hard origin/master" in progress.hint
+        assert (progress.status, progress.failed_step) == ("failed", "fetch")
+        assert progress.message == (
+            "fetch failed: The checkout has one commit that origin/master has not."
+        )
+        assert f"In {checkout.path}: push them; or accept that they are dropped" in progress.hint
         assert checkout.revision() == made
         assert live_site.state.live_revision() == before
         assert executed(live_site) == []
@@ -363,7 +494,7 @@ class TestHistory:
         live = live_site.state.live_revision()
         checkout.git("reset", "--quiet", "--hard", "HEAD^", cwd=checkout.author)
         checkout.git("push", "--quiet", "--force", "origin", "master", cwd=checkout.author)
-        assert live_site.update().failed_step == "pull"
+        assert live_site.update().failed_step == "fetch"
         assert live_site.state.live_revision() == live
 
 
@@ -376,7 +507,7 @@ class TestStrangeSettings:
             git=GIT,
             uv=site.plan.uv,
             pm2=site.plan.pm2,
-            restart_script=site.plan.steps[-1].argv[0],
+            restart_script=str(restart_script(site)),
         )
         return site.update(
             remote=conf.remote, branch=conf.branch, steps=ordered_steps(conf, tools), force=True
@@ -445,7 +576,7 @@ class TestStepsOfTheSitesOwn:
         warm = Step(name="warm_cache", argv=("{python}", "manage.py", "warm_cache"), timeout=60)
         live_site.checkout.commit({"version.txt": "2\n"})
         progress = live_site.update(steps=with_step(live_site, warm, before="restart"))
-        assert names(progress)[-2:] == ["warm_cache", "restart"]
+        assert names(progress)[-4:] == ["warm_cache", "restart", "proof", "soak"]
         assert executed(live_site) == ["collectstatic", "migrate", "warm_cache", "restart"]
 
     def test_know_the_revision(self, live_site: Site) -> None:
@@ -459,7 +590,7 @@ class TestStepsOfTheSitesOwn:
         live_site.checkout.commit({"version.txt": "2\n"})
         fail = Step(name="smoke", argv=("false",), timeout=60)
         progress = live_site.update(steps=with_step(live_site, fail, before="restart"))
-        assert (progress.status, progress.failed_step) == ("failed", "smoke")
+        assert (progress.status, progress.failed_step) == ("rolled_back", "smoke")
         assert "restart" not in executed(live_site)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin_management.runner.plan import PLAN_VERSION, Plan, Step
+from admin_management.runner.plan import PLAN_VERSION, Health, Plan, Rehearsal, Step
 
 WORDS = st.lists(st.text(), max_size=4).map(tuple)
 STEPS = st.builds(
@@ -18,6 +18,7 @@ STEPS = st.builds(
     timeout=st.floats(0.1, 86_400),
     site_environment=st.booleans(),
 )
+NAMES = st.dictionaries(st.text(), st.text(), max_size=3)
 PLANS = st.builds(
     Plan,
     **dict.fromkeys(
@@ -30,7 +31,12 @@ PLANS = st.builds(
     force=st.booleans(),
     steps=st.lists(STEPS, max_size=4).map(tuple),
     prove_environment=WORDS,
+    undo_migrations=WORDS,
     settle=WORDS,
+    target=st.text(),
+    accept_rewritten=st.booleans(),
+    rehearsal=st.none() | st.builds(Rehearsal, linked_files=WORDS, databases=NAMES),
+    health=st.none() | st.builds(Health, addresses=WORDS, headers=NAMES),
     version=st.just(PLAN_VERSION),
 )
 
@@ -81,5 +87,6 @@ PLANS_EXAMPLE = Plan(
     pm2_process="site",
     steps=(Step(name="fetch", argv=("git", "fetch"), timeout=60),),
     prove_environment=("true",),
+    undo_migrations=("true",),
     settle=("true",),
 )

@@ -61,7 +61,12 @@ def shell(script: str, reader: Reader | None = None, stop: int | None = None) ->
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Time that passes only when a test says so."""
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(process, "time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+
+    times = SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep)
+    monkeypatch.setattr(process, "time", times)
     return clock
 
 
@@ -149,6 +154,14 @@ def test_the_time_out_ends_the_whole_group(clock: SimpleNamespace, watch: Watch)
     assert ending.describe(600) == "it was ended after its time-out of 600 s"
     assert leader.ends()
     assert seen[0].ends()
+
+
+def test_a_time_out_lets_the_whole_group_clean_up(tmp_path: Path) -> None:
+    cleaned = tmp_path / "cleaned"
+    member = f"trap 'sleep 0.3; touch {cleaned}; exit' TERM; echo ready; while :; do :; done"
+    with shell(f'sh -c "{member}" & exec sleep 1000', Reader(b"", lambda: None)) as child:
+        assert child.wait(2).timed_out
+    assert cleaned.exists()
 
 
 def test_exit_code_0_after_the_time_out_is_no_success(clock: SimpleNamespace) -> None:

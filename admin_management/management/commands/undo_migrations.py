@@ -29,18 +29,19 @@ class Command(BaseCommand):
         executor = MigrationExecutor(connection)
         loader = executor.loader
         wanted = [tuple(word.split(".", 1)) for word in options["migrations"]]
-        applied = [key for key in reversed(wanted) if key in loader.applied_migrations]
-        migrations = [loader.get_migration(*key) for key in applied]
+        applied = [key for key in wanted if key in loader.applied_migrations]
+        migrations = [loader.get_migration(*key) for key in reversed(applied)]
+        # The first that is not recorded is the one that failed.
+        failed = [loader.get_migration(*key) for key in wanted if key not in applied][:1]
         if not all(map(_is_reversible, migrations)):
             self.stderr.write("At least one of them cannot be reversed; nothing was changed.")
             sys.exit(IRREVERSIBLE)
         for migration in migrations:
             self.stdout.write(f"Reversing {migration}")
         executor.migrate(None, plan=[(migration, True) for migration in migrations])
-        # The first that is not recorded is the one that failed.
-        for key in [key for key in wanted if key not in loader.applied_migrations][:1]:
-            if not loader.get_migration(*key).atomic:
-                self.stderr.write(f"{'.'.join(key)} is not atomic and may be half applied.")
+        for migration in failed:
+            if not migration.atomic:
+                self.stderr.write(f"{migration} is not atomic and may be half applied.")
                 sys.exit(HALF_APPLIED)
 
 

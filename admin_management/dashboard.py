@@ -23,9 +23,10 @@ from .authentication import address_of
 from .cancelling import cancel_update
 from .conf import AdminManagementSettings
 from .exceptions import AdminManagementError, ConflictError
-from .forms import CancelForm, HoldForm, UpdateForm
+from .forms import CancelForm, HoldForm, RollbackForm, UpdateForm
+from .going_back import find_way_back, target_of
 from .headers import protect
-from .launcher import Requester, hold_updates, release_updates
+from .launcher import Requester, hold_updates, release_updates, request_rollback
 from .models import Hold, Run, StepRun, Trigger
 from .permissions import IsStaff, is_staff, record_refusal
 from .status import read_status
@@ -104,6 +105,21 @@ def cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @staff_page
+@require_http_methods(["GET", "HEAD", "POST"])
+def roll_back(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """What going back means; POST does it."""
+    settle()
+    run = get_object_or_404(Run, pk=pk)
+    form = RollbackForm(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        return _go_back(request, run, form.cleaned_data["reason"])
+    way = find_way_back(run)
+    title = f"Go back to {way.target_revision[:7]}" if way.target_revision else "Go back"
+    context = {"title": title, "run": run, "way": way, "form": form}
+    return _page(request, "rollback", context, status=400 if form.errors else 200)
+
+
+@staff_page
 @require_POST
 def release(request: HttpRequest) -> HttpResponse:
     """Let updates go on."""
@@ -116,7 +132,11 @@ def show_run(request: HttpRequest, pk: UUID) -> HttpResponse:
     """One run: who, why, what happened in each step, and what to do if it failed."""
     settle()
     run = get_object_or_404(Run, pk=pk)
-    context = {"title": f"Update {run.short_id}", "shown": _as_it_stands(run)}
+    context = {
+        "title": f"Update {run.short_id}",
+        "shown": _as_it_stands(run),
+        "target": target_of(run),
+    }
     return _page(request, "run", context)
 
 
@@ -129,6 +149,15 @@ def _changed(
     except ConflictError as error:
         messages.error(request, str(error))
     return redirect(back or "admin_management:dashboard")
+
+
+def _go_back(request: HttpRequest, run: Run, reason: str) -> HttpResponse:
+    try:
+        rollback = request_rollback(run, requester=requester_of(request), reason=reason)
+    except ConflictError as error:
+        messages.error(request, str(error))
+        return redirect(run)
+    return redirect(rollback)
 
 
 def _start(request: HttpRequest, form: UpdateForm) -> HttpResponse:
@@ -145,12 +174,12 @@ def _as_it_stands(run: Run) -> dict[str, Any]:
         "is_live": not run.is_finished,
         "steps": steps,
         "cancel_form": CancelForm(),
-        "to_come": [] if run.is_finished else _names_to_come(steps),
+        "to_come": [] if run.is_finished else _names_to_come(run, steps),
         "log": log_piece(run, steps, 0),
     }
 
 
-def _names_to_come(begun: list[StepRun]) -> list[str]:
+def _names_to_come(run: Run, begun: list[StepRun]) -> list[str]:
     """The steps that the settings foresee and that the run has not begun yet."""
     no_tools = Tools(git="", uv="", pm2="", restart_script="")
     try:
@@ -158,6 +187,8 @@ def _names_to_come(begun: list[StepRun]) -> list[str]:
     except AdminManagementError:
         return []
     names = ["preconditions", *(step.name for step in planned)]
+    if run.reverse_migrations:
+        names.insert(names.index("pull"), "reverse_migrations")
     return [name for name in names if name not in {step.name for step in begun}]
 
 

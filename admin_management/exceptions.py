@@ -33,7 +33,7 @@ class ReasonMissingError(AdminManagementError):
     """A person must say why."""
 
     def __init__(self) -> None:
-        super().__init__("Say why: a hold is overridden only with a reason.")
+        super().__init__("Say why: this is done only for a reason.")
 
 
 class NotHealthyError(AdminManagementError):

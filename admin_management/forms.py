@@ -31,6 +31,12 @@ class CancelForm(forms.Form):
     reason = forms.CharField(required=False, max_length=500, widget=_text_input("Why? (optional)"))
 
 
+class RollbackForm(forms.Form):
+    """Why the site goes back."""
+
+    reason = forms.CharField(max_length=500, widget=_text_input("Why?"))
+
+
 class HoldForm(forms.Form):
     """Why updates are held, and for how many hours; none is until somebody releases them."""
 

@@ -21,9 +21,11 @@ from django.db import connections, transaction
 from .audit import Kind
 from .conf import AdminManagementSettings, find_tool, secret_values
 from .exceptions import ConflictError, ReasonMissingError
+from .going_back import find_way_back, migrations_to_reverse
 from .health import visit
 from .models import AuditEvent, Hold, Options, Run, StepRun, Trigger
 from .runner import __name__ as runner_package
+from .runner.git import GitError
 from .runner.journal import Progress, replay
 from .runner.lock import Lock
 from .runner.plan import PYTHON, Plan, Rehearsal
@@ -100,6 +102,48 @@ def request_update(
         "Update %s by %s", "requested" if is_new else "joined", requester.name, extra=_extra(run)
     )
     return run, is_new
+
+
+def request_rollback(run: Run, *, requester: Requester, reason: str) -> Run:
+    """Ask for going back to where this run has left, or found, the site. Returns a new run.
+
+    Starts in spite of a hold, and sets one if there is none: the next push must not undo it.
+    Raises ReasonMissingError, and ConflictError if it is not possible.
+    """
+    if not reason.strip():
+        raise ReasonMissingError
+    way = find_way_back(run)
+    if not way.is_possible:
+        raise ConflictError(way.meaning)
+    with transaction.atomic():
+        rollback = Run.objects.ask_to_go_back(
+            target_revision=way.target_revision,
+            to_revision=way.target_revision,
+            reverse_migrations=list(way.reverse_migrations),
+            actor_id=requester.user_id,
+            actor_name=requester.name,
+            address=requester.address,
+            reason=reason,
+        )
+        AuditEvent.objects.append(
+            Kind.REQUESTED,
+            actor=requester.name,
+            run=rollback,
+            trigger=Trigger.ROLLBACK,
+            reason=reason,
+            address=requester.address,
+            target_revision=way.target_revision,
+            reverse_migrations=list(way.reverse_migrations),
+        )
+        hold = Hold.objects.in_force()
+        if hold:
+            hold.remember(Kind.HOLD_OVERRIDDEN, requester.name, run=rollback, reason=reason)
+        else:
+            told = f"rolled back to {way.target_revision[:7]}: {reason}"[:500]
+            hold_updates(requester=requester, reason=told)
+        transaction.on_commit(start_next)
+    logger.warning("Rollback requested by %s", requester.name, extra=_extra(rollback))
+    return rollback
 
 
 def hold_updates(*, requester: Requester, reason: str, expires_at: datetime | None = None) -> Hold:
@@ -250,7 +294,7 @@ def _launch(run: Run, state: StateDirectory, lock: Lock) -> bool:
         plan = _plan(run, state, folder)
         plan.write(folder / "plan.json")
         _spawn((str(folder / "plan.json"),), state, lock)
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, subprocess.SubprocessError, ConflictError, GitError) as error:
         message = f"The runner could not be started: {error}"
         _record(run, Progress(status=Status.FAILED, message=message))
         return False
@@ -285,12 +329,23 @@ def _plan(run: Run, state: StateDirectory, folder: Path) -> Plan:
         steps=ordered_steps(conf, tools),
         prove_environment=(PYTHON, "manage.py", "check"),
         undo_migrations=(PYTHON, "manage.py", "undo_migrations"),
-        settle=(PYTHON, "manage.py", "settle_runs"),
+        settle=(PYTHON, "manage.py", "settle_runs", "--poll"),
         target=run.target_revision,
+        reverse_migrations=_agreed_migrations(run),
         accept_rewritten=run.accept_rewritten,
         rehearsal=_rehearsal(conf),
         health=visit(),
     )
+
+
+def _agreed_migrations(run: Run) -> tuple[str, ...]:
+    """What a rollback reverses: exactly what its requester has been told."""
+    if not run.target_revision:
+        return ()
+    found = migrations_to_reverse(run.target_revision)
+    if list(found) != run.reverse_migrations:
+        raise ConflictError("Going back means something else than when it was asked for.")
+    return found
 
 
 def _rehearsal(conf: AdminManagementSettings) -> Rehearsal | None:

@@ -69,6 +69,16 @@ class RunQuerySet(models.QuerySet["Run"]):
     def finished(self) -> Self:
         return self.exclude(status__in=[Status.QUEUED, Status.RUNNING])
 
+    def ask_to_go_back(self, **facts: Any) -> "Run":
+        """A rollback that waits on this machine. Raises ConflictError if one does already."""
+        try:
+            with transaction.atomic():
+                return self.create(
+                    node=node(), trigger=Trigger.ROLLBACK, override_hold=True, **facts
+                )
+        except IntegrityError:
+            raise ConflictError("A rollback waits already.") from None
+
     def named(self, beginning: str) -> "Run | None":
         """The run whose id begins like this; None if that is not exactly one."""
         ids = self.values_list("pk", flat=True)

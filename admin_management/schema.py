@@ -22,7 +22,14 @@ from drf_spectacular.utils import (
 from rest_framework.serializers import Serializer
 
 from . import serializers as ours
-from .views import CancelViewSet, HoldViewSet, LogViewSet, StatusViewSet, UpdateViewSet
+from .views import (
+    CancelViewSet,
+    HoldViewSet,
+    LogViewSet,
+    RollbackViewSet,
+    StatusViewSet,
+    UpdateViewSet,
+)
 
 extend_schema_field(ours.StepSerializer(many=True))(ours.RunWithStepsSerializer.get_steps)
 
@@ -146,6 +153,31 @@ class CancelViews(OpenApiViewExtension):
                 },
             )
         )(type("CancelViewSet", (self.target_class,), {}))
+
+
+class RollbackViews(OpenApiViewExtension):
+    """Going back."""
+
+    target_class = RollbackViewSet
+
+    def view_replacement(self) -> type[RollbackViewSet]:
+        return extend_schema_view(
+            retrieve=extend_schema(
+                responses={200: ours.WayBackSerializer, 403: REFUSED, 404: MISSING}
+            ),
+            create=extend_schema(
+                request=ours.RollbackRequestSerializer,
+                parameters=[LOCATION],
+                responses={
+                    202: ours.RunSerializer,
+                    400: WRONG,
+                    403: REFUSED,
+                    404: MISSING,
+                    409: NOT_POSSIBLE,
+                    **BODY_REFUSED,
+                },
+            ),
+        )(type("RollbackViewSet", (self.target_class,), {}))
 
 
 class HoldViews(OpenApiViewExtension):

@@ -118,6 +118,12 @@ class CancelRequestSerializer(BodySerializer):
     reason = TextField(max_length=500, default="", allow_blank=True, help_text="Why.")
 
 
+class RollbackRequestSerializer(BodySerializer):
+    """The body of a request to go back."""
+
+    reason = TextField(max_length=500, help_text="Why, for the audit log and for the hold.")
+
+
 class HoldRequestSerializer(BodySerializer):
     """The body of a request to hold updates."""
 
@@ -262,6 +268,20 @@ class AcceptedRunSerializer(RunSerializer):
 
     def get_coalesced(self, run: Run) -> bool:
         return bool(self.context["coalesced"])
+
+
+class WayBackSerializer(serializers.Serializer[Any]):
+    """What going back means."""
+
+    target_revision = serializers.CharField(
+        allow_blank=True, help_text="Empty: the run has neither proved a revision nor found one."
+    )
+    is_possible = serializers.BooleanField()
+    meaning = serializers.CharField(help_text="A sentence: what is done, or why it cannot be.")
+    reverse_migrations = serializers.ListField(
+        child=serializers.CharField(), help_text="Oldest first."
+    )
+    notes = serializers.ListField(child=serializers.CharField())
 
 
 class StepSerializer(serializers.ModelSerializer[StepRun]):

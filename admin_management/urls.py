@@ -4,9 +4,16 @@ from importlib.util import find_spec
 
 from django.urls import path
 
-from .dashboard import cancel, dashboard, hold, release, show_run
+from .dashboard import cancel, dashboard, hold, release, roll_back, show_run
 from .health import health
-from .views import CancelViewSet, HoldViewSet, LogViewSet, StatusViewSet, UpdateViewSet
+from .views import (
+    CancelViewSet,
+    HoldViewSet,
+    LogViewSet,
+    RollbackViewSet,
+    StatusViewSet,
+    UpdateViewSet,
+)
 
 if find_spec("drf_spectacular"):
     from . import schema  # noqa: F401 - describes the views to drf-spectacular
@@ -18,6 +25,7 @@ urlpatterns = [
     path("dashboard/<uuid:pk>/", show_run, name="run"),
     path("health/", health, name="health"),
     path("dashboard/<uuid:pk>/cancel/", cancel, name="cancel"),
+    path("dashboard/<uuid:pk>/rollback/", roll_back, name="rollback"),
     path("dashboard/hold/", hold, name="hold"),
     path("dashboard/release/", release, name="release"),
     path(
@@ -47,5 +55,10 @@ urlpatterns = [
         "update/<uuid:pk>/cancel/",
         CancelViewSet.as_view({"post": "create"}, name="Cancel"),
         name="update-cancel",
+    ),
+    path(
+        "update/<uuid:pk>/rollback/",
+        RollbackViewSet.as_view({"get": "retrieve", "post": "create"}, name="Rollback"),
+        name="update-rollback",
     ),
 ]

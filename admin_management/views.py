@@ -11,7 +11,8 @@ from rest_framework.serializers import BaseSerializer
 
 from .asking import ask, bring_up_to_date, log_piece, requester_of, settle
 from .cancelling import cancel_update
-from .launcher import hold_updates, release_updates
+from .going_back import find_way_back
+from .launcher import hold_updates, release_updates, request_rollback
 from .models import Hold, Run, RunQuerySet, Trigger
 from .rest import RunPages, StaffViewSet
 from .serializers import (
@@ -21,6 +22,7 @@ from .serializers import (
     HoldSerializer,
     LogQuerySerializer,
     LogSerializer,
+    RollbackRequestSerializer,
     RunFilterSerializer,
     RunSerializer,
     RunWithStepsSerializer,
@@ -28,6 +30,7 @@ from .serializers import (
     StatusSerializer,
     StrictSerializer,
     UpdateRequestSerializer,
+    WayBackSerializer,
 )
 from .status import read_status
 
@@ -103,6 +106,29 @@ class CancelViewSet(StaffViewSet):
         run = get_object_or_404(Run, pk=pk)
         cancel_update(run, requester=requester_of(request), **wanted.validated_data)
         return Response(RunSerializer(run).data, status=202)
+
+
+class RollbackViewSet(StaffViewSet):
+    """Go back to the revision that an update has proved."""
+
+    queryset = Run.objects.all()
+    serializer_class = RollbackRequestSerializer
+
+    def retrieve(self, request: Request, pk: UUID) -> Response:
+        """What it means: only code, these migrations too, or why it is not possible."""
+        settle()
+        run = get_object_or_404(Run, pk=pk)
+        return Response(WayBackSerializer(find_way_back(run)).data)
+
+    def create(self, request: Request, pk: UUID) -> Response:
+        """Go back, and hold updates so that the next push does not undo it. 409: not possible."""
+        wanted = RollbackRequestSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        settle()
+        run = get_object_or_404(Run, pk=pk)
+        rollback = request_rollback(run, requester=requester_of(request), **wanted.validated_data)
+        answer = RunSerializer(rollback).data
+        return Response(answer, status=202, headers={"Location": answer["url"]})
 
 
 class LogViewSet(StaffViewSet):

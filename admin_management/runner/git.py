@@ -5,8 +5,13 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from .process import Child
+
 QUERY_TIMEOUT = 10.0
 """Seconds that a look at the local repository may take."""
+
+REMOTE_TIMEOUT = 20.0
+"""Seconds that a look at a remote may take."""
 
 _HARDENING = (
     "core.hooksPath=/dev/null",
@@ -94,6 +99,28 @@ class Repository:
     def count(self, commits: str) -> int:
         """How many commits a range has."""
         return int(self.ask("rev-list", "--count", commits, "--"))
+
+    def remote_tip(self, remote: str, branch: str) -> str:
+        """The full SHA that a branch of a remote has now. Asks the network. Raises GitError."""
+        reference = f"refs/heads/{branch}"
+        said: list[bytes] = []
+        child = Child(
+            hardened(self._git, "ls-remote", "--", remote, reference),
+            cwd=self._checkout,
+            environ=self.environment_for(remote),
+            receive=said.append,
+        )
+        # Not _ask(): what git starts to reach a remote must end with it.
+        with child:
+            ending = child.wait(REMOTE_TIMEOUT)
+        text = b"".join(said).decode(errors="replace")
+        if not ending.succeeded:
+            raise GitError(text.strip() or f"git ls-remote: {ending.describe(REMOTE_TIMEOUT)}")
+        for line in text.splitlines():
+            revision, _, name = line.partition("\t")
+            if name == reference:
+                return revision
+        raise GitError(f"{remote} has no branch {branch}.")
 
     def git_directory(self) -> Path:
         return Path(self.ask("rev-parse", "--absolute-git-dir"))

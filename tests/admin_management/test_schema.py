@@ -12,6 +12,9 @@ from drf_spectacular.generators import SchemaGenerator
 from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]
 
 from admin_management import urls
+from admin_management.conf import node
+from admin_management.models import Run
+from tests.conftest import Checkout
 
 from .conftest import LiveRun
 
@@ -19,6 +22,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_runner")]
 
 UPDATE = "/admin/update/"
 CANCEL = f"{UPDATE}{{id}}/cancel/"
+ROLLBACK = f"{UPDATE}{{id}}/rollback/"
 HOLD = "/admin/hold/"
 
 
@@ -120,6 +124,21 @@ def test_answers_about_cancelling_are_as_the_schema_says(
         check(schema, answer, CANCEL, "post")
 
 
+def test_answers_about_going_back_are_as_the_schema_says(
+    staff: Client, schema: dict[str, Any], checkout: Checkout
+) -> None:
+    earlier = checkout.revision()
+    run = Run.objects.create(node=node(), trigger="api", status="succeeded", to_revision=earlier)
+    address = f"{UPDATE}{run.pk}/rollback/"
+    for status in (409, 202):
+        check(schema, staff.get(address), ROLLBACK)
+        answer = staff.post(address, {"reason": "slow"}, content_type="application/json")
+        assert answer.status_code == status
+        check(schema, answer, ROLLBACK, "post")
+        checkout.commit({"version.txt": f"after {status}\n"})
+        checkout.git("pull", "--quiet")
+
+
 def test_answers_about_holds_are_as_the_schema_says(staff: Client, schema: dict[str, Any]) -> None:
     body = {"reason": "exams", "expires_at": "2100-01-01T00:00:00Z"}
     for status in (201, 409):
@@ -144,6 +163,8 @@ def test_answers_about_holds_are_as_the_schema_says(staff: Client, schema: dict[
         (f"POST {UPDATE}", UPDATE, '{"override_hold": true}'),
         (f"POST {UPDATE}00000000-0000-4000-8000-000000000000/cancel/", CANCEL, ""),
         (f"POST {UPDATE}00000000-0000-4000-8000-000000000000/cancel/", CANCEL, '{"why": ""}'),
+        (f"GET {UPDATE}00000000-0000-4000-8000-000000000000/rollback/", ROLLBACK, ""),
+        (f"POST {UPDATE}00000000-0000-4000-8000-000000000000/rollback/", ROLLBACK, "{}"),
         (f"GET {HOLD}", HOLD, ""),
         (f"DELETE {HOLD}", HOLD, ""),
         (f"POST {HOLD}", HOLD, "{}"),

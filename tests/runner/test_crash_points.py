@@ -12,6 +12,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,12 +47,12 @@ class Trial:
             (self.site.checkout.author / name).unlink()
         self.push()
 
-    def begin(self, point: int) -> bool:
+    def begin(self, point: int, **changes: Any) -> bool:
         """Begin a run that dies at its n-th point. False if it has fewer, and got through."""
         self.run = str(uuid.uuid4())
         folder = self.site.state.run(self.run)
         folder.mkdir()
-        self.site.plan(run=self.run).write(folder / "plan.json")
+        self.site.plan(run=self.run, **changes).write(folder / "plan.json")
         return self._killed(point, "run")
 
     def recover(self, point: int = 0) -> bool:
@@ -138,6 +139,22 @@ def test_a_rollback_killed_at_any_point_leaves_a_whole_site(trial: Trial) -> Non
         trial.take_back("broken")
         trial.goes_on()
     assert point > 40
+
+
+def test_going_back_by_hand_killed_at_any_point_leaves_a_whole_site(trial: Trial) -> None:
+    earlier = trial.site.answer()["revision"]
+    trial.push()
+    trial.goes_on()
+    point, was_killed = 0, True
+    while was_killed:
+        point += 1
+        was_killed = trial.begin(point, target=earlier, reverse_migrations=("app.0002",))
+        trial.recover()
+        trial.version = 1
+        trial.check(point)
+        trial.version = 2
+        trial.goes_on()
+    assert point > 30
 
 
 @pytest.mark.parametrize("died_after", ["migrations", "restart"])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from admin_management.runner import git
 from admin_management.runner.git import GitError, Repository, environment, hardened
 from tests.conftest import Checkout
 from tests.runner.conftest import GIT, program
@@ -184,3 +185,39 @@ def test_the_ssh_command_of_the_sites_environment_comes_first(checkout: Checkout
     environ = os.environ | {"GIT_SSH_COMMAND": "ssh -i of_the_site"}
     chosen = Repository(checkout.path, GIT, environ).environment_for("origin")
     assert chosen["GIT_SSH_COMMAND"] == "ssh -i of_the_site"
+
+
+class TestTheTipOfARemote:
+    def test_is_what_it_has_now_and_not_what_was_fetched(
+        self, checkout: Checkout, repository: Repository
+    ) -> None:
+        tip = checkout.commit({"version.txt": "2\n"})
+        assert repository.remote_tip("origin", "master") == tip != checkout.revision()
+
+    def test_is_that_of_the_very_branch(self, checkout: Checkout, repository: Repository) -> None:
+        checkout.git("branch", "refs/heads/master", cwd=checkout.origin)
+        checkout.git("branch", "other/master", cwd=checkout.origin)
+        assert repository.remote_tip("origin", "master") == checkout.revision()
+
+    @pytest.mark.parametrize("branch", ["release", "maste*", "x"])
+    def test_does_not_exist_without_the_branch(self, repository: Repository, branch: str) -> None:
+        with pytest.raises(GitError, match="has no branch"):
+            repository.remote_tip("origin", branch)
+
+    def test_executes_nothing_that_a_name_says(self, repository: Repository, marker: Path) -> None:
+        with pytest.raises(GitError):
+            repository.remote_tip(f"--upload-pack=touch {marker}", "master")
+        with pytest.raises(GitError):
+            repository.remote_tip(f"ext::touch {marker}", "master")
+        assert not marker.exists()
+
+    def test_is_not_waited_for_for_ever(
+        self, checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(git, "REMOTE_TIMEOUT", 0.2)
+        hangs = Repository(checkout.path, program(tmp_path / "git", "sleep 600 & wait"))
+        monkeypatch.setattr(Repository, "environment_for", lambda self, remote: dict(os.environ))
+        with pytest.raises(
+            GitError, match=r"git ls-remote: it was ended after its time-out of 0\.2"
+        ):
+            hangs.remote_tip("origin", "master")

@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from admin_management.runner.journal import Progress
+from admin_management.runner.checkpoint import Checkpoint
+from admin_management.runner.execution import Recorder
+from admin_management.runner.journal import Journal, Progress, replay
+from admin_management.runner.recovery import recover
+from admin_management.runner.redact import Redactor
+from admin_management.runner.site import Site
 from tests.conftest import Checkout
 
 from .served import ServedSite, whole
@@ -107,6 +112,72 @@ def test_what_is_proved_unneeded_is_skipped(site: ServedSite) -> None:
     assert progress.status == "succeeded"
     skipped = [step.name for step in progress.steps if step.status == "skipped"]
     assert skipped == ["dependencies", "static_files", "migrations"]
+
+
+def go_back(site: ServedSite, **files: str) -> Progress:
+    """From version 2, which has a migration more and these files, to version 1."""
+    first = site.answer()["revision"]
+    site.checkout.commit(site.version(2, **files), "Version 2")
+    assert site.update(RUNS[1]).status == "succeeded"
+    return site.update(RUNS[2], target=first, reverse_migrations=("app.0002",))
+
+
+def test_going_back_reverses_migrations_before_the_code_that_can_is_gone(site: ServedSite) -> None:
+    progress = go_back(site)
+    assert progress.status == "succeeded", progress
+    assert progress.message.startswith("Back at: ")
+    assert site.on_disk() == whole(1)
+    assert site.answer()["schema"] == ["0001"]
+    at = names(progress).index("reverse_migrations")
+    assert names(progress)[at - 1 : at + 2] == ["rehearsal", "reverse_migrations", "pull"]
+
+
+def test_going_back_past_an_irreversible_migration_changes_nothing(site: ServedSite) -> None:
+    progress = go_back(site, irreversible="")
+    assert (progress.status, progress.failed_step) == ("failed", "reverse_migrations")
+    assert "one of them cannot be reversed" in progress.message
+    assert names(progress)[-1] == "reverse_migrations"
+    assert site.on_disk() == whole(2)
+    assert site.state.rolled_back() == {}
+
+
+def test_reversing_that_fails_is_undone_and_blames_no_revision(site: ServedSite) -> None:
+    progress = go_back(site, fail_undo_migrations="")
+    assert (progress.status, progress.failed_step) == ("rolled_back", "reverse_migrations")
+    assert site.on_disk() == whole(2)
+    assert site.state.rolled_back() == {}
+
+
+def test_going_back_that_fails_applies_again_what_it_has_reversed(site: ServedSite) -> None:
+    site.checkout.commit(site.version(1, fail_collectstatic=""), "Version 1, and cannot collect")
+    bad = site.checkout.revision(site.checkout.author)
+    (site.checkout.author / "fail_collectstatic").unlink()
+    site.checkout.commit(site.version(2), "Version 2")
+    assert site.update(RUNS[1]).status == "succeeded"
+    progress = site.update(RUNS[2], target=bad, reverse_migrations=("app.0002",))
+    assert (progress.status, progress.failed_step) == ("rolled_back", "static_files")
+    assert "redo_migrations" in names(progress)
+    assert site.on_disk() == whole(2)
+    assert site.answer()["version"] == "2"
+
+
+def test_a_runner_that_dies_before_it_reverses_has_nothing_to_apply_again(site: ServedSite) -> None:
+    first = site.answer()["revision"]
+    second = site.checkout.commit(site.version(2), "Version 2")
+    site.update(RUNS[1])
+    plan = site.plan(run=RUNS[2], target=first, reverse_migrations=("app.0002",))
+    site.state.run(RUNS[2]).mkdir()
+    plan.write(site.state.run(RUNS[2]) / "plan.json")
+    journal = Journal(site.state.journal(RUNS[2]))
+    journal.event("started")
+    journal.event("revisions", from_revision=second, to_revision=first)
+    live = Site(plan, Recorder(journal, Redactor([]), site.checkout.path), site.environ)
+    journal.event("checkpoint", **Checkpoint.of(live, second, ()).facts())
+    recover(site.state, RUNS[2], site.environ, Redactor([]))
+    progress = replay(site.state.journal(RUNS[2]))
+    assert progress.status == "interrupted"
+    assert {step.name: step.status for step in progress.steps}["redo_migrations"] == "skipped"
+    assert site.on_disk() == whole(2)
 
 
 def test_going_back_to_a_recorded_revision_moves_everything(site: ServedSite) -> None:

@@ -1,0 +1,44 @@
+"""``manage.py rollback_update``."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from admin_management.exceptions import AdminManagementError
+from admin_management.going_back import find_way_back
+from admin_management.launcher import Requester, request_rollback, settle
+from admin_management.models import Run
+
+
+class Command(BaseCommand):
+    help = (
+        "Go back to the revision that an update has proved, and hold updates. Without --reason it "
+        "only says what that means. Exit code 1 if it is not possible."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("run", metavar="RUN", help="the beginning of an update's id")
+        parser.add_argument("--reason", default="", help="why, for the audit log and for the hold")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        settle()
+        run = Run.objects.here().named(options["run"])
+        if run is None:
+            raise CommandError(
+                f"There is not exactly one update whose id begins with {options['run']}."
+            )
+        way = find_way_back(run)
+        if not way.is_possible:
+            raise CommandError(way.meaning)
+        self.stdout.write(f"To {way.target_revision[:7]}. {way.meaning}")
+        for note in way.notes:
+            self.stdout.write(f"! {note}")
+        if options["reason"]:
+            self._go_back(run, options["reason"])
+
+    def _go_back(self, run: Run, reason: str) -> None:
+        try:
+            rollback = request_rollback(run, requester=Requester.at_the_shell(), reason=reason)
+        except AdminManagementError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"Rollback {rollback.pk} requested; updates are held")

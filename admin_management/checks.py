@@ -57,6 +57,21 @@ def check_apps(
     return found
 
 
+def check_time_zone(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: object
+) -> list[checks.CheckMessage]:
+    """E004: times without a zone are ambiguous, and differ between a journal and the database."""
+    if settings.USE_TZ:
+        return []
+    return [
+        checks.Error(
+            "USE_TZ is False: the times of updates need a time zone.",
+            hint="Set USE_TZ = True, Django's default.",
+            id="admin_management.E004",
+        )
+    ]
+
+
 def check_database(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: object
 ) -> list[checks.CheckMessage]:

@@ -29,6 +29,16 @@ class ConflictError(AdminManagementError):
     """What was asked for is not possible as things stand; the message says why."""
 
 
+class WrongUserError(AdminManagementError):
+    """This process is not of the user that the checkout belongs to."""
+
+    def __init__(self, owner: str, user: str) -> None:
+        super().__init__(
+            f"The checkout belongs to {owner}, and this is run by {user}. Do it as that user: "
+            f"sudo -u {owner} …"
+        )
+
+
 class ReasonMissingError(AdminManagementError):
     """A person must say why."""
 

@@ -7,9 +7,12 @@ looks at the queue again after letting go, so a request that found it held is ne
 import getpass
 import json
 import logging
+import os
+import pwd
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +23,7 @@ from django.db import connections, transaction
 
 from .audit import Kind
 from .conf import AdminManagementSettings, find_tool, secret_values
-from .exceptions import ConflictError, ReasonMissingError
+from .exceptions import ConflictError, ReasonMissingError, WrongUserError
 from .going_back import find_way_back, migrations_to_reverse
 from .health import visit
 from .models import AuditEvent, Hold, Options, Run, StepRun, Trigger
@@ -35,6 +38,9 @@ from .runner.status import Status
 from .steps import Tools, ordered_steps
 
 logger = logging.getLogger("admin_management")
+
+KEPT_RUNS = 50
+"""Runs whose files are kept: what their steps said is in the database."""
 
 SPAWN_TIMEOUT = 10.0
 """Seconds until the runner must have detached itself; it does so before it imports anything."""
@@ -74,6 +80,7 @@ def request_update(
     """
     if options.get("override_hold") and not reason.strip():
         raise ReasonMissingError
+    reason = _storable(reason)
     with transaction.atomic():
         run, is_new = Run.objects.join_or_create(
             options,
@@ -178,7 +185,7 @@ def start_next() -> None:
     Hold.objects.end_expired()
     try:
         state = _state()
-    except NotAGitCheckoutError as error:
+    except (NotAGitCheckoutError, WrongUserError) as error:
         _fail_waiting_runs(str(error))
         return
     # Looked at again after each release: a request may have come while the lock was held.
@@ -204,7 +211,7 @@ def settle() -> int:
     if Run.objects.here().running().exists():
         try:
             state = _state()
-        except NotAGitCheckoutError:
+        except (NotAGitCheckoutError, WrongUserError):
             return 0
         settled = _settle_runs(state, runner_is_dead=False)
         lock = Lock.try_acquire(state.lock)
@@ -237,8 +244,29 @@ def files_of(run: Run) -> tuple[Path, Path]:
 
 def _state() -> StateDirectory:
     state = StateDirectory.of(AdminManagementSettings.load().checkout)
+    _check_owner(state.path.parent)
     state.create()
     return state
+
+
+def _check_owner(git_directory: Path) -> None:
+    """What another user writes there, the site's own user could not read or lock afterwards."""
+    owner = git_directory.stat().st_uid
+    if owner != os.geteuid():
+        raise WrongUserError(_name_of(owner), _name_of(os.geteuid()))
+
+
+def _name_of(user_id: int) -> str:
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        return str(user_id)
+
+
+def _storable(text: str, longest: int = 500) -> str:
+    """As every database can keep it: no NUL, no half of a character, not too long."""
+    clean = text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+    return clean[:longest]
 
 
 def _settle_runs(state: StateDirectory, *, runner_is_dead: bool) -> int:
@@ -256,6 +284,8 @@ def _settle_runs(state: StateDirectory, *, runner_is_dead: bool) -> int:
             end_children(progress)
             progress.interrupt(f"{DIED} Ask for another update to go on from here.")
         settled += _record(run, progress)
+    if settled:
+        _forget_old_runs(state)
     return settled
 
 
@@ -278,6 +308,17 @@ def _record(run: Run, progress: Progress) -> bool:
         log = logger.info if run.status == Status.SUCCEEDED else logger.error
         log("Update %s: %s", run.status, run.message, extra=_extra(run))
     return recorded
+
+
+def _forget_old_runs(state: StateDirectory) -> None:
+    """Delete the files of runs that are in the database, but for the newest ones."""
+    with suppress(OSError):
+        folders = sorted(
+            state.path.glob("runs/*"), key=lambda path: path.stat().st_mtime, reverse=True
+        )
+        old = [folder.name for folder in folders[KEPT_RUNS:]]
+        for pk in Run.objects.finished().filter(pk__in=old).values_list("pk", flat=True):
+            shutil.rmtree(state.run(str(pk)), ignore_errors=True)
 
 
 def _fail_waiting_runs(message: str) -> None:

@@ -43,6 +43,10 @@ class Options(TypedDict, total=False):
     override_hold: bool
 
 
+JOINING_TRIES = 20
+"""How often a request looks for the run that waits, while others claim and ask."""
+
+
 class RunQuerySet(models.QuerySet["Run"]):
     """Runs, by the questions the queue asks."""
 
@@ -94,7 +98,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         update never joins one: it waits behind it, in a place of its own.
         """
         wishes = {name: True for name, wish in options.items() if wish}
-        while True:
+        for _ in range(JOINING_TRIES):
             waiting = self.here().queued().filter(target_revision="").first()
             if waiting is None:
                 try:
@@ -104,6 +108,10 @@ class RunQuerySet(models.QuerySet["Run"]):
                     continue
             if not wishes or waiting.grant(wishes):
                 return waiting, False
+        raise ConflictError(
+            "The queue changed too fast, or the transaction around this request cannot see it: ask "
+            "again, outside of a repeatable-read transaction."
+        )
 
 
 class Run(models.Model):
@@ -222,7 +230,8 @@ class Run(models.Model):
         except IntegrityError:
             return False
         if claimed:
-            self.status, self.started_at = Status.RUNNING, started_at
+            # With what requests that joined until this moment have wished for.
+            self.refresh_from_db()
         return bool(claimed)
 
     def record(self, progress: Progress) -> bool:
@@ -467,6 +476,9 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
     def delete(self) -> NoReturn:
         raise AppendOnlyError
 
+    def bulk_create(self, *args: object, **kwargs: object) -> NoReturn:
+        raise AppendOnlyError
+
     def bulk_update(self, *args: object, **kwargs: object) -> NoReturn:
         raise AppendOnlyError
 
@@ -487,6 +499,8 @@ class AuditEvent(models.Model):
 
     class Meta:
         ordering = ("seq",)
+        # So that no way round leads past what the manager refuses.
+        base_manager_name = "objects"
 
     def __str__(self) -> str:
         return f"{self.seq} {self.kind}"

@@ -26,6 +26,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("seq",),
+                "base_manager_name": "objects",
             },
         ),
         migrations.CreateModel(

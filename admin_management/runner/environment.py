@@ -7,8 +7,11 @@ them fine afterwards. So the live one is a symbolic link, and a new one replaces
 import ctypes
 import errno
 import hashlib
+import json
 import os
 import shutil
+import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +22,7 @@ SPARE = 2
 """Environments kept beside the live one: what still serves, and what to go back to."""
 
 _TAKEN_OVER = "taken-over"
-_INPUTS = ("pyproject.toml", "uv.lock", ".python-version")
+PINNED_PYTHON = ".python-version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +35,8 @@ class Environments:
     def key(self, tree: Path, base_python: str) -> str:
         """Names the environment that a source tree asks for: same key, same environment."""
         digest = hashlib.sha256(base_python.encode())
-        for name in _INPUTS:
-            content = (tree / name).read_bytes() if (tree / name).exists() else b""
-            digest.update(f"{name} {len(content)} ".encode() + content)
+        for content in (_project(tree), _content(tree / "uv.lock"), _content(tree / PINNED_PYTHON)):
+            digest.update(f"{len(content)} ".encode() + content)
         return digest.hexdigest()[:16]
 
     def is_live(self, key: str) -> bool:
@@ -107,10 +109,34 @@ class Environments:
     def prune(self) -> None:
         """Delete all but the live environment and the newest spare ones."""
         live = self.link.resolve()
-        others = [each for each in self.folder.iterdir() if each.resolve() != live]
-        others.sort(key=lambda each: each.stat().st_mtime, reverse=True)
-        for old in others[SPARE:]:
-            shutil.rmtree(old, ignore_errors=True)
+        # Nothing here may fail: the new revision serves already.
+        with suppress(OSError):
+            others = [each for each in self.folder.iterdir() if each.resolve() != live]
+            others.sort(key=_worth, reverse=True)
+            for old in others[SPARE:]:
+                shutil.rmtree(old, ignore_errors=True)
+
+
+def _project(tree: Path) -> bytes:
+    """What of pyproject.toml an environment depends on: the rest is for other tools."""
+    content = _content(tree / "pyproject.toml")
+    try:
+        project = tomllib.loads(content.decode())
+    except ValueError:
+        return content
+    uv = project.get("tool", {}).get("uv", {})
+    parts = [project.get(name) for name in ("project", "build-system", "dependency-groups")]
+    return json.dumps([*parts, uv], sort_keys=True, default=str).encode()
+
+
+def _content(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
+def _worth(environment: Path) -> tuple[bool, float]:
+    """One that was never finished is of no use to go back to."""
+    is_whole = (environment / PROVED).exists() or environment.name.startswith(_TAKEN_OVER)
+    return is_whole, environment.lstat().st_mtime
 
 
 def _taken_over(run: str) -> str:

@@ -9,6 +9,7 @@ full disk output is given up, and what was done is still written, in place of th
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,6 +104,7 @@ class Progress:
     recoveries: int = 0
     process: int | None = None
     process_start: int | None = None
+    last_at: datetime | None = None
 
     @property
     def needs_recovery(self) -> bool:
@@ -113,6 +115,8 @@ class Progress:
         """Complete the story of a runner that died: nobody else will."""
         self.status = Status.INTERRUPTED
         self.message = message
+        # When it died is not known; that it lived until then is.
+        self.finished_at = self.last_at
         self.close_steps()
 
     def close_steps(self) -> None:
@@ -120,20 +124,23 @@ class Progress:
         for step in self.steps:
             if step.status is StepStatus.RUNNING:
                 step.status = StepStatus.INTERRUPTED
+                step.finished_at = self.last_at
                 self.failed_step = step.name
 
 
 def replay(path: Path) -> Progress:
     """Read a journal from its beginning. An absent file reads as a run that did nothing yet.
 
-    A line cut off by a crash or a full disk is passed over; so is an event that a newer version
-    wrote and this one does not know.
+    What cannot be understood is passed over: a line cut off by a crash or a full disk, and an event
+    that another version wrote. A run whose end is not understood reads as one that did not end.
     """
     progress = Progress()
     for entry in _entries(path):
-        apply = _APPLY.get(entry["event"])
-        if apply is not None:
-            apply(progress, entry)
+        with suppress(ValueError, TypeError, KeyError, IndexError):
+            apply = _APPLY.get(entry["event"])
+            progress.last_at = _time(entry)
+            if apply is not None:
+                apply(progress, entry)
     return progress
 
 
@@ -144,9 +151,11 @@ def _entries(path: Path) -> Iterator[dict[str, Any]]:
         return
     for line in lines:
         try:
-            yield json.loads(line)
+            entry = json.loads(line)
         except ValueError:
             continue
+        if isinstance(entry, dict):
+            yield entry
 
 
 def _time(entry: dict[str, Any]) -> datetime:
@@ -208,8 +217,8 @@ def _recovering(progress: Progress, entry: dict[str, Any]) -> None:
 
 
 def _finished(progress: Progress, entry: dict[str, Any]) -> None:
-    progress.finished_at = _time(entry)
     progress.status = Status(entry["status"])
+    progress.finished_at = _time(entry)
     for name in ("failed_step", "message", "hint"):
         setattr(progress, name, entry.get(name, ""))
     progress.close_steps()

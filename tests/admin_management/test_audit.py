@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from admin_management.audit import Kind, canonical_text
+from admin_management.exceptions import AppendOnlyError
+from admin_management.models import AuditEvent
 
 NOON = datetime(2026, 1, 1, 12, 0, 0, 5, tzinfo=UTC)
 
@@ -70,3 +72,12 @@ def test_facts_that_json_cannot_hold_are_an_error(facts: object) -> None:
 def test_a_number_that_json_cannot_hold_is_an_error() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         text(float("nan"))
+
+
+@pytest.mark.django_db
+def test_no_way_round_the_manager_changes_an_event() -> None:
+    event = AuditEvent.objects.append(Kind.REQUESTED, actor="alice")
+    with pytest.raises(AppendOnlyError):
+        AuditEvent.objects.bulk_create([event], update_conflicts=True)
+    with pytest.raises(AppendOnlyError):
+        AuditEvent._base_manager.all().delete()

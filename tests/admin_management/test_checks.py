@@ -175,3 +175,10 @@ class TestE003:
     def test_a_site_that_does_not_include_ours_is_let_alone(self, settings: Any, urls: Any) -> None:
         settings.ROOT_URLCONF = urls
         assert checks.check_urls() == []
+
+
+def test_times_without_a_zone_are_an_error(settings: Any) -> None:
+    assert checks.check_time_zone() == []
+    settings.USE_TZ = False
+    (found,) = checks.check_time_zone()
+    assert found.id == "admin_management.E004"

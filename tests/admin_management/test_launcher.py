@@ -410,3 +410,48 @@ def test_56_requests_from_8_processes_make_one_waiting_run(tmp_path: Path, held:
     assert len({run for answer in answers for run in answer}) == 1
     counted, _ = start(COUNT).communicate()
     assert counted.splitlines() == ["['queued', 'running']", "True"]
+
+
+def test_a_checkout_of_another_user_fails_the_run_with_a_sentence(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("admin_management.launcher.os.geteuid", lambda: 12345)
+    run, _ = ask()
+    start_next()
+    run.refresh_from_db()
+    assert run.status == Status.FAILED
+    assert "and this is run by 12345. Do it as that user" in run.message
+
+
+def test_a_reason_is_kept_as_every_database_can_keep_it(checkout: Checkout) -> None:
+    run, _ = ask(reason="a\0b\udcff" + "x" * 600)
+    run.refresh_from_db()
+    assert run.reason.startswith("a\N{REPLACEMENT CHARACTER}b?xxx")
+    assert len(run.reason) == 500
+
+
+def test_a_wish_that_came_just_before_the_claim_is_in_the_plan(
+    checkout: Checkout, spawned: list[Plan]
+) -> None:
+    run, _ = ask()
+    Run.objects.filter(pk=run.pk).update(force=True)
+    assert run.claim()
+    assert run.force
+
+
+def test_the_files_of_old_runs_are_deleted(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "KEPT_RUNS", 1)
+    state = state_of_settings()
+    old = Run.objects.create(node=node(), trigger="api", status=Status.FAILED)
+    state.run(str(old.pk)).mkdir()
+    os.utime(state.run(str(old.pk)), (0, 0))
+    run = running_run()
+    journal = journal_of(run)
+    journal.event("started")
+    journal.event("finished", status="succeeded", message="Updated")
+    journal.close()
+    settle()
+    assert not state.run(str(old.pk)).exists()
+    assert state.run(str(run.pk)).exists()

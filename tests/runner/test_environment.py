@@ -362,3 +362,36 @@ class TestPrune:
         build(environments, "k1")
         environments.prune()
         assert names(environments) == ["k1-run1"]
+
+
+def test_settings_of_other_tools_ask_for_no_other_environment(
+    environments: Environments, tmp_path: Path
+) -> None:
+    project = tmp_path / "pyproject.toml"
+    project.write_text('[project]\nname = "site"\n[tool.ruff]\nline-length = 80\n')
+    before = environments.key(tmp_path, PYTHON)
+    project.write_text('[project]\nname = "site"\n[tool.ruff]\nline-length = 100\n')
+    assert environments.key(tmp_path, PYTHON) == before
+    project.write_text('[project]\nname = "site"\n[tool.uv]\npackage = false\n')
+    assert environments.key(tmp_path, PYTHON) != before
+    project.write_text("this is no TOML")
+    assert environments.key(tmp_path, PYTHON) != before
+
+
+def test_what_was_never_finished_is_deleted_before_what_one_could_go_back_to(
+    environments: Environments,
+) -> None:
+    for number in range(SPARE + 1):
+        environments.switch_to(build(environments, f"key{number}"), "run1")
+    for number in range(SPARE):
+        build(environments, f"torn{number}")
+    environments.prune()
+    left = {each.name.partition("-")[0] for each in environments.folder.iterdir()}
+    assert left == {f"key{number}" for number in range(SPARE + 1)}
+
+
+def test_a_dangling_link_is_no_reason_to_fail(environments: Environments) -> None:
+    environments.switch_to(build(environments, "key"), "run1")
+    (environments.folder / "dangling").symlink_to("nowhere")
+    environments.prune()
+    assert environments.link.exists()

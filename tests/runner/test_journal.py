@@ -246,3 +246,35 @@ def test_any_text_is_read_as_it_was_written(output: str, message: str) -> None:
         progress = replay(path)
     assert progress.steps[0].output == output
     assert progress.message == message
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "123",
+        "{}",
+        "[]",
+        '{"event": "finished", "status": "newer", "at": "2026-01-01T00:00:00Z"}',
+        '{"event": "step_finished", "step": 7, "status": "failed", "at": "2026-01-01T00:00:00Z"}',
+        '{"event": "started", "at": "yesterday"}',
+        '{"event": ["started"], "at": "2026-01-01T00:00:00Z"}',
+    ],
+)
+def test_what_cannot_be_understood_is_passed_over(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text(f'{line}\n{{"event": "started", "at": "2026-01-01T00:00:00+00:00"}}\n')
+    progress = replay(path)
+    assert progress.status == Status.RUNNING
+    assert progress.started_at is not None
+
+
+def test_a_run_that_was_interrupted_ended_when_it_was_last_heard_of(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    journal.event("started")
+    journal.event("step_started", step=0, name="fetch", argv=[])
+    journal.close()
+    progress = replay(path)
+    progress.interrupt("The runner died.")
+    (step,) = progress.steps
+    assert step.finished_at == progress.finished_at == progress.last_at == step.started_at

@@ -54,6 +54,10 @@ class Command(BaseCommand):
         self.stdout.write(
             f"Update {run.pk} requested" if is_new else f"Joined the update {run.pk} that waits"
         )
+        run.refresh_from_db()
+        if run.is_finished and run.status != Status.SUCCEEDED:
+            # It could not even be started.
+            raise CommandError(f"{run.status}: {run.message}")
         hold = run.hold
         if hold:
             self.stdout.write(f"{hold}. It starts when they are released.")

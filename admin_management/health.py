@@ -27,7 +27,6 @@ from django.urls import NoReverseMatch, get_script_prefix, reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from .apps import AdminManagementConfig
 from .conf import AdminManagementSettings
 from .exceptions import DatabaseDownError, NotHealthyError
 from .runner.head import checked_out_revision
@@ -92,7 +91,7 @@ def _has_the_token(request: HttpRequest) -> bool:
 
 def _identity() -> dict[str, Any]:
     """``boot_ticks`` is when this process started, in clock ticks since the machine booted."""
-    release = cast("AdminManagementConfig", apps.get_app_config("admin_management")).release
+    release: Release = cast("Any", apps.get_app_config("admin_management")).release
     return {
         "revision": release.revision,
         "started_at": release.started_at,

@@ -25,10 +25,7 @@ from django.db.migrations.operations.base import Operation
 from django.utils.version import get_version
 
 from .health import answer_in_process
-
-LARGEST_COPY = 2 * 1024**3
-"""Bytes of an SQLite database that is copied; for a larger one the migrations are only listed."""
-
+from .runner.rehearsal import LARGEST_COPY
 
 PLAIN_STORAGE = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 

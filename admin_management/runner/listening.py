@@ -54,7 +54,7 @@ def _listening_sockets() -> dict[str, tuple[str, int]]:
 
 
 def _address(text: str) -> tuple[str, int]:
-    """``0100007F:1F90`` is 127.0.0.1:8000: words of the host's byte order, in hexadecimal."""
+    """``0100007F:1F90`` is 127.0.0.1:8080: words of the host's byte order, in hexadecimal."""
     packed, port = text.split(":")
     words = (packed[at : at + 8] for at in range(0, len(packed), 8))
     raw = b"".join(struct.pack("=I", int(word, 16)) for word in words)

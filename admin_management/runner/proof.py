@@ -35,6 +35,8 @@ LOOK_EVERY = 0.5
 
 LARGEST_ANSWER = 64 * 1024
 
+_PORTS = {"http": http.client.HTTP_PORT, "https": http.client.HTTPS_PORT}
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -189,15 +191,15 @@ def _connection(
     """A path is asked where the site listens, a full URL where it says: on this machine, too."""
     parts = urlsplit(where)
     target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
-    host = parts.hostname or address[0]
+    host, port = address
+    if parts.scheme:
+        # Said in full, or http.client would look for it in an IPv6 address.
+        host, port = str(parts.hostname), parts.port or _PORTS[parts.scheme]
     if parts.scheme == "https":
         # Its certificate is for the site's public name.
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return http.client.HTTPSConnection(
-            host, parts.port, timeout=patience, context=context
-        ), target
-    port = parts.port if parts.scheme else address[1]
+        return http.client.HTTPSConnection(host, port, timeout=patience, context=context), target
     return http.client.HTTPConnection(host, port, timeout=patience), target
 
 

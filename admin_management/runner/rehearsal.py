@@ -22,6 +22,10 @@ ROOM = 200 * 1024 * 1024
 """Bytes that must be free beside a new environment and a copy of the database."""
 
 
+LARGEST_COPY = 2 * 1024**3
+"""Bytes of an SQLite database that is copied; for a larger one the migrations are only listed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What a rehearsal has found. ``migrations`` are those that the update will apply.
@@ -70,8 +74,8 @@ def remove_work_trees(site: Site) -> None:
 
 def _check_room(site: Site, rehearsal: Rehearsal) -> None:
     space = os.statvfs(site.state.path)
-    databases = sum(_size(Path(path)) for path in rehearsal.databases.values())
-    needed = ROOM + 2 * databases
+    sizes = [_size(Path(path)) for path in rehearsal.databases.values()]
+    needed = ROOM + 2 * sum(size for size in sizes if size <= LARGEST_COPY)
     free = space.f_bavail * space.f_frsize
     if free < needed:
         raise StepFailedError(
@@ -123,4 +127,6 @@ def _argv(site: Site, step: Step, report: Path, environment: Path) -> tuple[str,
         *("--static-root", rehearsal.static_root),
         *("--static-files", site.state.live_static_files()),
     )
-    return site.filled_in((*step.argv, *named, *static_files, "--report", str(report)), environment)
+    # Whatever a rehearsal that was killed has left there goes with the work trees.
+    places = ("--folder", str(site.state.rehearsal), "--report", str(report))
+    return site.filled_in((*step.argv, *named, *static_files, *places), environment)

@@ -143,7 +143,7 @@ def site_of(settings: Any, *views: Callable[[HttpRequest], HttpResponse]) -> WSG
 
 
 class TestInProcess:
-    def test_a_healthy_site_passes(self, db: None, settings: Any) -> None:
+    def test_a_healthy_site_passes(self, transactional_db: None, settings: Any) -> None:
         answer_in_process(site_of(settings))
 
     def test_a_database_that_is_down_is_an_error_of_its_own(
@@ -152,7 +152,9 @@ class TestInProcess:
         with pytest.raises(DatabaseDownError, match="/admin/health/ answered 503"):
             answer_in_process(site_of(settings))
 
-    def test_a_site_that_requires_https_is_asked_over_it(self, db: None, settings: Any) -> None:
+    def test_a_site_that_requires_https_is_asked_over_it(
+        self, transactional_db: None, settings: Any
+    ) -> None:
         settings.SECURE_SSL_REDIRECT = True
         answer_in_process(site_of(settings))
         settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -169,7 +171,7 @@ class TestInProcess:
         ],
     )
     def test_the_host_is_one_that_is_allowed(
-        self, db: None, settings: Any, allowed: list[str], host: str
+        self, transactional_db: None, settings: Any, allowed: list[str], host: str
     ) -> None:
         hosts: list[str] = []
 
@@ -183,14 +185,18 @@ class TestInProcess:
         answer_in_process(site_of(settings, own))
         assert hosts == [host]
 
-    def test_a_site_that_prepends_www_is_asked_with_it(self, db: None, settings: Any) -> None:
+    def test_a_site_that_prepends_www_is_asked_with_it(
+        self, transactional_db: None, settings: Any
+    ) -> None:
         settings.PREPEND_WWW = True
         settings.ALLOWED_HOSTS = [".example.com"]
         answer_in_process(site_of(settings))
         settings.ALLOWED_HOSTS = ["www.example.com"]
         answer_in_process(site_of(settings))
 
-    def test_a_site_below_a_prefix_is_asked_there(self, db: None, settings: Any) -> None:
+    def test_a_site_below_a_prefix_is_asked_there(
+        self, transactional_db: None, settings: Any
+    ) -> None:
         settings.FORCE_SCRIPT_NAME = "/app"
         set_script_prefix("/app/")
         try:
@@ -210,7 +216,9 @@ class TestInProcess:
         ):
             answer_in_process(WSGIHandler())
 
-    def test_an_error_in_the_middleware_is_named(self, db: None, settings: Any) -> None:
+    def test_an_error_in_the_middleware_is_named(
+        self, transactional_db: None, settings: Any
+    ) -> None:
         settings.MIDDLEWARE = [f"{__name__}.broken_middleware"]
         with pytest.raises(NotHealthyError) as raised:
             answer_in_process(site_of(settings))
@@ -256,7 +264,9 @@ class TestTheSitesOwnAddress:
             ("/%6Fwn/", "/own/"),
         ],
     )
-    def test_is_asked_too(self, db: None, settings: Any, url: str, asked: str) -> None:
+    def test_is_asked_too(
+        self, transactional_db: None, settings: Any, url: str, asked: str
+    ) -> None:
         requests: list[str] = []
 
         def own(request: HttpRequest) -> HttpResponse:
@@ -267,12 +277,12 @@ class TestTheSitesOwnAddress:
         answer_in_process(site_of(settings, own))
         assert requests == [asked]
 
-    def test_of_a_host_alone_is_its_first_page(self, db: None, settings: Any) -> None:
+    def test_of_a_host_alone_is_its_first_page(self, transactional_db: None, settings: Any) -> None:
         settings.ADMIN_MANAGEMENT = {"HEALTH_URL": "http://localhost"}
         with pytest.raises(NotHealthyError, match=r"^/ answered 404 Not Found"):
             answer_in_process(site_of(settings))
 
-    def test_must_not_fail(self, db: None, settings: Any) -> None:
+    def test_must_not_fail(self, transactional_db: None, settings: Any) -> None:
         def own(request: HttpRequest) -> HttpResponse:
             raise ZeroDivisionError("of the new release")
 
@@ -283,12 +293,16 @@ class TestTheSitesOwnAddress:
             "/own/ answered 500 Internal Server Error (ZeroDivisionError: of the new release)"
         )
 
-    def test_that_leads_elsewhere_is_named_with_where(self, db: None, settings: Any) -> None:
+    def test_that_leads_elsewhere_is_named_with_where(
+        self, transactional_db: None, settings: Any
+    ) -> None:
         settings.ADMIN_MANAGEMENT = {"HEALTH_URL": "/own"}
         with pytest.raises(NotHealthyError, match="/own answered 301 Moved Permanently to /own/"):
             answer_in_process(site_of(settings, lambda_view()))
 
-    def test_with_503_is_not_taken_for_our_database(self, db: None, settings: Any) -> None:
+    def test_with_503_is_not_taken_for_our_database(
+        self, transactional_db: None, settings: Any
+    ) -> None:
         def own(request: HttpRequest) -> HttpResponse:
             return HttpResponse(json.dumps({"problem": "database"}), status=503)
 

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from typing import Any
 import pytest
 
 from admin_management.conf import AdminManagementSettings
+from admin_management.runner.execution import Recorder
 from admin_management.runner.journal import Journal, Progress, replay
 from admin_management.runner.pipeline import perform
 from admin_management.runner.plan import PYTHON, Plan
 from admin_management.runner.redact import Redactor
+from admin_management.runner.site import Site as RunnersSite
 from admin_management.runner.state import StateDirectory
 from admin_management.steps import Tools, ordered_steps
 from tests.conftest import Checkout
@@ -100,6 +103,22 @@ class Site:
         perform(plan, journal, self.environ, redactor or Redactor([]))
         journal.close()
         return replay(self.state.journal(plan.run))
+
+    def progress(self) -> Progress:
+        """What the journal of the run says."""
+        return replay(self.state.journal(self.plan.run))
+
+    @contextmanager
+    def at_work(self, **changes: Any) -> Iterator[RunnersSite]:
+        """The site as the parts of a run see it, with a journal to write into."""
+        plan = replace(self.plan, **changes)
+        self.state.run(plan.run).mkdir(exist_ok=True)
+        journal = Journal(self.state.journal(plan.run))
+        try:
+            recorder = Recorder(journal, Redactor([]), self.checkout.path)
+            yield RunnersSite(plan, recorder, self.environ)
+        finally:
+            journal.close()
 
     def did(self) -> list[list[str]]:
         """What was executed in the site so far: command, version of the code, environment."""

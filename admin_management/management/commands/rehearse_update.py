@@ -34,11 +34,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--static-files", default="", metavar="DIGEST", help="what they were collected from"
         )
+        parser.add_argument("--folder", type=Path, help="make the copies below this folder")
         parser.add_argument("--report", type=Path, help="write what was found here, as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         databases = dict(word.split("=", 1) for word in options["database"])
-        with tempfile.TemporaryDirectory(prefix="rehearsal-") as folder:
+        with tempfile.TemporaryDirectory(prefix="copies-", dir=options["folder"]) as folder:
             live = Live(
                 databases={alias: Path(path) for alias, path in databases.items()},
                 static_root=options["static_root"],

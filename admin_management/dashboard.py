@@ -65,7 +65,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "title": "Server updates",
         "form": form,
         "hold": Hold.objects.in_force(),
-        "hold_form": HoldForm(),
+        "hold_form": HoldForm(auto_id="hold_%s"),
         "site": read_status(fetch=request.GET.get("fetch") == "1"),
         "shown": shown,
         "waiting": runs.queued().exclude(pk=going_on.pk).first() if going_on else None,
@@ -173,7 +173,7 @@ def _as_it_stands(run: Run) -> dict[str, Any]:
         "run": run,
         "is_live": not run.is_finished,
         "steps": steps,
-        "cancel_form": CancelForm(),
+        "cancel_form": CancelForm(auto_id="cancel_%s"),
         "to_come": [] if run.is_finished else _names_to_come(run, steps),
         "log": log_piece(run, steps, 0),
     }

@@ -40,7 +40,7 @@ class RollbackForm(forms.Form):
 class HoldForm(forms.Form):
     """Why updates are held, and for how many hours; none is until somebody releases them."""
 
-    reason = forms.CharField(max_length=500, widget=_text_input("Why?"))
+    reason = forms.CharField(max_length=500, widget=_text_input("The reason"))
     hours = forms.TypedChoiceField(
         required=False,
         coerce=int,

@@ -12,6 +12,7 @@ from django.core.servers.basehttp import ThreadedWSGIServer
 from django.test.testcases import LiveServerThread
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
+from admin_management.conf import node
 from admin_management.models import Run
 from tests.admin_management.conftest import LiveRun, live_run, no_runner
 from tests.conftest import Checkout
@@ -133,6 +134,47 @@ def test_it_works_without_javascript(visit: Any) -> None:
     expect(page.locator("[role=status]")).to_have_text("Waiting to begin")
     assert page.locator("noscript meta[http-equiv=refresh]").count() == 1
     assert Run.objects.count() == 1
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_holding_cancelling_and_going_back_work_without_javascript(
+    visit: Any, checkout: Checkout, width: int
+) -> None:
+    facts = {"node": node(), "trigger": "webhook", "status": "succeeded"}
+    earlier = Run.objects.create(to_revision=checkout.revision(), **facts)
+    checkout.commit({"version.txt": "2\n"})
+    checkout.git("pull", "--quiet")
+    alices = visit(java_script_enabled=False, viewport={"width": width, "height": 900})
+    page = alices.page
+
+    def looks_right() -> None:
+        assert page.locator("main").evaluate("all => all.scrollWidth <= all.clientWidth")
+        ids = page.locator("[id]").evaluate_all("all => all.map(one => one.id)")
+        assert len(ids) == len(set(ids))
+
+    page.get_by_text("Hold updates").click()
+    page.get_by_placeholder("The reason").fill("exams")
+    page.get_by_role("button", name="Hold", exact=True).click()
+    expect(page.locator(".am-hold")).to_contain_text("Updates are held by alice: exams")
+    page.get_by_role("button", name="Update", exact=True).click()
+    expect(page.locator(".am-live")).to_contain_text("It begins when updates are released")
+    looks_right()
+    page.get_by_placeholder("Why?").fill("not now")
+    page.get_by_role("button", name="Cancel this update").click()
+    expect(page.locator(".am-notice-error")).to_contain_text("Cancelled by alice: not now.")
+    page.goto("/admin/dashboard/")
+    page.get_by_role("button", name="Release").click()
+    expect(page.locator(".am-hold")).to_have_count(0)
+    looks_right()
+    page.goto(earlier.get_absolute_url())
+    page.get_by_role("link", name="Go back to").click()
+    expect(page.locator(".am-notice")).to_contain_text("Only the code goes back")
+    looks_right()
+    page.get_by_placeholder("Why?").fill("slow pages")
+    page.get_by_role("button", name="Go back").click()
+    expect(page.locator("[role=status].am-say")).to_have_text("Waiting to begin")
+    assert Run.objects.get(trigger="rollback").target_revision == earlier.to_revision
+    assert alices.complaints == []
 
 
 def test_the_browsable_api_asks_for_an_update(visit: Any) -> None:

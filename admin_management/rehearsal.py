@@ -97,7 +97,14 @@ class Rehearsal:
 
     def _look_for_missing_migrations(self) -> None:
         try:
-            call_command("makemigrations", check_changes=True, dry_run=True, stdout=io.StringIO())
+            # Nobody is there to answer what the default of a new field shall be.
+            call_command(
+                "makemigrations",
+                check_changes=True,
+                dry_run=True,
+                interactive=False,
+                stdout=io.StringIO(),
+            )
         except SystemExit:
             self.notes.append("models have changes without a migration")
         except CommandError as error:
@@ -105,9 +112,9 @@ class Rehearsal:
 
     def _look_at_static_files(self) -> None:
         """Pages are rendered with the collected files if these stay as they are, or without."""
-        if not apps.is_installed("django.contrib.staticfiles"):
-            return
         self.static_files = static_digest()
+        if not self.static_files:
+            return
         if self.static_files == self._live.static_files and self._live.static_root:
             settings.STATIC_ROOT = self._live.static_root
             self._say("✓ the static files are those that are collected already")
@@ -120,7 +127,9 @@ class Rehearsal:
 
 
 def static_digest() -> str:
-    """A digest of all static files as they would be collected, and of how."""
+    """A digest of all static files as they would be collected, and of how; empty for none."""
+    if not apps.is_installed("django.contrib.staticfiles"):
+        return ""
     digest = hashlib.sha256(f"{get_version()} {settings.STORAGES!r}".encode())
     for name, path in sorted(_static_files()):
         content = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -18,7 +18,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from admin_management import rehearsal as rehearsal_module
 from admin_management.exceptions import NotHealthyError
-from admin_management.rehearsal import Rehearsal
+from admin_management.rehearsal import Live, Rehearsal, static_digest
 
 from .shop import FAILS, IRREVERSIBLE, Shop, row, table
 
@@ -48,6 +48,8 @@ def shop(
     settings.ROOT_URLCONF = f"{shop.name}.urls"
     (shop.folder / "urls.py").write_text(URLS)
     settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, shop.name]
+    # A rehearsal changes them, in the process that it has to itself.
+    settings.STORAGES, settings.STATIC_ROOT = settings.STORAGES, settings.STATIC_ROOT
     with django_db_blocker.unblock(), shop.connected():
         call_command("migrate", verbosity=0, skip_checks=True)
         connection.close()
@@ -59,7 +61,7 @@ class Tried:
 
     def __init__(self, databases: dict[str, Path], folder: Path) -> None:
         self.said: list[str] = []
-        self.rehearsal = Rehearsal(databases, folder, self.said.append)
+        self.rehearsal = Rehearsal(Live(databases=databases), folder, self.said.append)
 
     def perform(self) -> "Tried":
         self.rehearsal.perform()
@@ -220,6 +222,24 @@ class TestTheCode:
 
 
 class TestStaticFiles:
+    def test_that_are_collected_already_are_used_as_they_are(
+        self, shop: Shop, tmp_path: Path, settings: Any
+    ) -> None:
+        said: list[str] = []
+        live = Live(databases={}, static_root=str(tmp_path), static_files=static_digest())
+        Rehearsal(live, tmp_path, said.append).perform()
+        assert str(tmp_path) == settings.STATIC_ROOT
+        assert "✓ the static files are those that are collected already" in said
+
+    def test_that_change_are_collected_as_a_dry_run(
+        self, shop: Shop, tmp_path: Path, settings: Any
+    ) -> None:
+        settings.STATIC_ROOT = tmp_path / "collected"
+        said: list[str] = []
+        Rehearsal(Live(databases={}), tmp_path, said.append).perform()
+        assert "✓ the static files can be collected" in said
+        assert not (tmp_path / "collected").exists()
+
     @pytest.fixture
     def folder(self, tmp_path: Path, settings: Any) -> Path:
         """One of two folders of static files; the first has priority."""
@@ -229,14 +249,11 @@ class TestStaticFiles:
         (tmp_path / "one" / "logo.svg").write_text("a logo")
         return tmp_path
 
-    def digest(self, folder: Path) -> str:
-        return Rehearsal({}, folder, print).static_files()
-
     def test_that_are_the_same_have_the_same_digest(self, folder: Path) -> None:
-        before = self.digest(folder)
+        before = static_digest()
         os.utime(folder / "one" / "logo.svg", (0, 0))
         (folder / "one" / "logo.svg").chmod(0o600)
-        assert self.digest(folder) == before
+        assert static_digest() == before
         assert len(before) == 64
 
     @pytest.mark.parametrize(
@@ -250,28 +267,28 @@ class TestStaticFiles:
         ],
     )
     def test_that_change_have_another(self, folder: Path, change: Callable[[Path], object]) -> None:
-        before = self.digest(folder)
+        before = static_digest()
         change(folder)
-        assert self.digest(folder) != before
+        assert static_digest() != before
 
     def test_that_are_hidden_by_one_of_the_same_name_do_not_count(self, folder: Path) -> None:
         (folder / "one" / "shown").mkdir()
         (folder / "one" / "shown" / "same.css").write_text("first")
-        before = self.digest(folder)
+        before = static_digest()
         (folder / "two" / "same.css").write_text("second")
-        assert self.digest(folder) == before
+        assert static_digest() == before
 
     def test_that_are_stored_in_another_way_have_another(self, folder: Path, settings: Any) -> None:
-        before = self.digest(folder)
+        before = static_digest()
         backend = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
         settings.STORAGES = settings.STORAGES | {"staticfiles": {"BACKEND": backend}}
-        assert self.digest(folder) != before
+        assert static_digest() != before
 
     def test_of_a_site_without_them_have_none(self, folder: Path, settings: Any) -> None:
         settings.INSTALLED_APPS = [
             each for each in settings.INSTALLED_APPS if "staticfiles" not in each
         ]
-        assert self.digest(folder) == ""
+        assert static_digest() == ""
 
 
 class TestTheCommand:
@@ -288,13 +305,14 @@ class TestTheCommand:
 
     def test_writes_down_what_it_found(self, shop: Shop, tmp_path: Path) -> None:
         shop.migration("0002_second", IRREVERSIBLE, after="0001_first")
+        digest = static_digest()
         said = self.rehearse(shop, tmp_path, "--report", str(tmp_path / "report.json"))
         note = f"{shop.name}.0002_second cannot be reversed: if the update fails, its schema stays"
         assert said.endswith(f"\n! {note}\n")
         report = json.loads((tmp_path / "report.json").read_text())
         assert report == {
             "migrations": [[shop.name, "0002_second"]],
-            "static_files": Rehearsal({}, tmp_path, print).static_files(),
+            "static_files": digest,
             "notes": [note],
         }
         assert stat.S_IMODE((tmp_path / "report.json").stat().st_mode) == 0o600

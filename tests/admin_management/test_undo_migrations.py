@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 
+from admin_management.runner.rollback import HALF_APPLIED
 from admin_management.runner.rollback import IRREVERSIBLE as EXIT_CODE
 
 from .shop import FAILS, IRREVERSIBLE, Shop, row, table
@@ -108,3 +110,17 @@ def test_one_that_fails_is_an_error_and_is_not_half_reversed(shop: Shop) -> None
 def test_it_needs_names() -> None:
     with pytest.raises(CommandError, match=r"required: APP\.NAME"):
         call_command("undo_migrations")
+
+
+def test_one_that_is_not_atomic_and_has_failed_is_told(shop: Shop) -> None:
+    shop.migration("0004_fourth", table("half"), FAILS, after="0003_third", atomic=False)
+    with pytest.raises(OperationalError):
+        migrate(shop)
+    errors = StringIO()
+    with pytest.raises(SystemExit) as raised:
+        call_command(
+            "undo_migrations", f"{shop.name}.0003_third", f"{shop.name}.0004_fourth", stderr=errors
+        )
+    assert raised.value.code == HALF_APPLIED
+    assert "is not atomic and may be half applied" in errors.getvalue()
+    assert "third" not in shop.tables()

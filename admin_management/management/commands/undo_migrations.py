@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection
+from django.db.migrations.exceptions import IrreversibleError
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 
@@ -32,15 +33,19 @@ class Command(BaseCommand):
         applied = [key for key in wanted if key in loader.applied_migrations]
         migrations = [loader.get_migration(*key) for key in reversed(applied)]
         # The first that is not recorded is the one that failed.
-        failed = [loader.get_migration(*key) for key in wanted if key not in applied][:1]
+        failed = [loader.disk_migrations.get(key) for key in wanted if key not in applied][:1]
         if not all(map(_is_reversible, migrations)):
             self.stderr.write("At least one of them cannot be reversed; nothing was changed.")
             sys.exit(IRREVERSIBLE)
         for migration in migrations:
             self.stdout.write(f"Reversing {migration}")
-        executor.migrate(None, plan=[(migration, True) for migration in migrations])
+        try:
+            executor.migrate(None, plan=[(migration, True) for migration in migrations])
+        except IrreversibleError as error:
+            self.stderr.write(str(error))
+            sys.exit(IRREVERSIBLE)
         for migration in failed:
-            if not migration.atomic:
+            if migration is not None and not migration.atomic:
                 self.stderr.write(f"{migration} is not atomic and may be half applied.")
                 sys.exit(HALF_APPLIED)
 

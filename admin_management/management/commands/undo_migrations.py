@@ -33,7 +33,7 @@ class Command(BaseCommand):
         applied = [key for key in wanted if key in loader.applied_migrations]
         migrations = [loader.get_migration(*key) for key in reversed(applied)]
         # The first that is not recorded is the one that failed.
-        failed = [loader.disk_migrations.get(key) for key in wanted if key not in applied][:1]
+        failed = next((key for key in wanted if key not in applied), None)
         if not all(map(_is_reversible, migrations)):
             self.stderr.write("At least one of them cannot be reversed; nothing was changed.")
             sys.exit(IRREVERSIBLE)
@@ -44,10 +44,10 @@ class Command(BaseCommand):
         except IrreversibleError as error:
             self.stderr.write(str(error))
             sys.exit(IRREVERSIBLE)
-        for migration in failed:
-            if migration is not None and not migration.atomic:
-                self.stderr.write(f"{migration} is not atomic and may be half applied.")
-                sys.exit(HALF_APPLIED)
+        half = loader.disk_migrations.get(failed) if failed else None
+        if half is not None and not half.atomic:
+            self.stderr.write(f"{half} is not atomic and may be half applied.")
+            sys.exit(HALF_APPLIED)
 
 
 def _is_reversible(migration: Migration) -> bool:

@@ -8,8 +8,16 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 IDENTITY = ("-c", "user.name=Tester", "-c", "user.email=tester@example.com")
+
+# An example that a busy machine or a slow disk held up is no failure.
+hypothesis_settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("unhurried")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from webhooks.exceptions import ParseError, RefusedError, UnverifiedError
@@ -18,7 +18,6 @@ VECTOR = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e1
 ANY_CHARACTER = st.characters(min_codepoint=0, max_codepoint=sys.maxunicode)
 ANY_TEXT = st.text(ANY_CHARACTER)
 NOT_BLANK = st.text(min_size=1).filter(lambda text: text.strip())
-UNHURRIED = settings(deadline=None)
 
 
 def parsed(payload: object, event: str = "push") -> Payload:
@@ -95,13 +94,11 @@ def test_a_hopeless_signature_is_refused_before_a_byte_is_read() -> None:
         Verifier(signature="sha256=0", secret=SECRET)
 
 
-@UNHURRIED
 @given(body=st.binary(), secret=NOT_BLANK)
 def test_what_was_signed_verifies(body: bytes, secret: str) -> None:
     assert verify_signature(body=body, signature=signature(body, secret), secret=secret)
 
 
-@UNHURRIED
 @given(body=st.binary(), secret=NOT_BLANK, other=NOT_BLANK)
 def test_another_secret_does_not_verify(body: bytes, secret: str, other: str) -> None:
     same = (other + "\0" * 64)[:64] == (secret + "\0" * 64)[:64]  # HMAC pads keys with zeros
@@ -109,14 +106,12 @@ def test_another_secret_does_not_verify(body: bytes, secret: str, other: str) ->
     assert right == (secret == other) or same
 
 
-@UNHURRIED
 @given(body=st.binary(), text=ANY_TEXT, secret=ANY_TEXT)
 @example(body=b"", text="sha256=" + "0" * 64, secret="\ud800")
 def test_verifying_never_raises(body: bytes, text: str, secret: str) -> None:
     assert not verify_signature(body=body, signature=text, secret=secret)
 
 
-@UNHURRIED
 @given(pieces=st.lists(st.binary()))
 def test_a_body_in_pieces_verifies_like_the_whole(pieces: list[bytes]) -> None:
     verifier = Verifier(signature=signature(b"".join(pieces)), secret=SECRET)
@@ -333,13 +328,11 @@ def check_that_it_is_refused_or_fit_to_be_stored(content_type: str, body: bytes)
     assert {len(payload.before), len(payload.after)} <= {40, 64}
 
 
-@UNHURRIED
 @given(body=st.binary(), content_type=st.sampled_from([JSON, FORM]) | ANY_TEXT)
 def test_any_bytes_are_refused_or_fit_to_be_stored(body: bytes, content_type: str) -> None:
     check_that_it_is_refused_or_fit_to_be_stored(content_type, body)
 
 
-@UNHURRIED
 @given(payload=LIKE_A_PUSH)
 def test_anything_like_a_push_is_refused_or_fit_to_be_stored(payload: object) -> None:
     check_that_it_is_refused_or_fit_to_be_stored(JSON, json.dumps(payload).encode())

@@ -82,7 +82,14 @@ class Rehearsal:
 
     def _look_for_missing_migrations(self) -> None:
         try:
-            call_command("makemigrations", check_changes=True, dry_run=True, stdout=io.StringIO())
+            # Nobody is there to answer what the default of a new field shall be.
+            call_command(
+                "makemigrations",
+                check_changes=True,
+                dry_run=True,
+                interactive=False,
+                stdout=io.StringIO(),
+            )
         except SystemExit:
             self.notes.append("models have changes without a migration")
         except CommandError as error:

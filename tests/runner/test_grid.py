@@ -60,7 +60,7 @@ SAID = {
 HARMLESS = {
     "64 MB of output": 'yes "it has a lot to say" | head -c 64000000; exec "$@"',
     "one line of 64 MB": 'head -c 64000000 /dev/zero; exec "$@"',
-    "invalid bytes": r"""printf '\377\376\000\033[31m\360\237\r\n\200 last'; exec "$@" """,
+    "invalid bytes": r"""printf '\377\376\000\033[31m\360\237\r\n\200 last\n'; exec "$@" """,
 }
 
 RUNNER = """\

@@ -15,6 +15,8 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.sqlite3.base import DatabaseWrapper
 
+OPTIONS = {"transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL"}
+
 _numbers = itertools.count()
 
 MIGRATION = """\
@@ -90,7 +92,7 @@ class Shop:
     def connected(self) -> Iterator[None]:
         """The live database is this site's default one."""
         usual = connections[DEFAULT_DB_ALIAS]
-        settings = {**usual.settings_dict, "NAME": str(self.database), "OPTIONS": {}}
+        settings = {**usual.settings_dict, "NAME": str(self.database), "OPTIONS": OPTIONS}
         wrapper = DatabaseWrapper(settings, DEFAULT_DB_ALIAS)
         connections[DEFAULT_DB_ALIAS] = wrapper
         try:

@@ -95,7 +95,7 @@ class TestMigrations:
         assert tried.notes == []
         assert tried.said == [
             "✓ copied the database default",
-            *(line for line in tried.said if line.startswith("System check")),
+            "System check identified no issues (0 silenced).",
             "✓ system checks",
             f"  to apply: {shop.name}.0002_second",
             "✓ the migrations work on a copy of the database",
@@ -138,6 +138,24 @@ class TestMigrations:
             "from django.db import models\n"
             f"class Book{shop.name}(models.Model):\n"
             f"    class Meta:\n        app_label = '{shop.name}'\n"
+        )
+        __import__(f"{shop.name}.models")
+        tried.perform()
+        assert tried.notes == ["models have changes without a migration"]
+
+    def test_that_are_missing_and_would_need_an_answer_are_noted(
+        self, shop: Shop, tried: Tried
+    ) -> None:
+        model = f"Pen{shop.name}"
+        fields = "[('id', models.AutoField(primary_key=True))]"
+        shop.migration(
+            "0002_pen", f"migrations.CreateModel('{model}', {fields})", after="0001_first"
+        )
+        (shop.folder / "models.py").write_text(
+            "from django.db import models\n"
+            f"class {model}(models.Model):\n"
+            "    id = models.AutoField(primary_key=True)\n"
+            "    colour = models.CharField(max_length=9)\n"
         )
         __import__(f"{shop.name}.models")
         tried.perform()

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 
@@ -61,6 +62,9 @@ def work(checkout: Path, state: Path, descriptor: int) -> None:
     # As the first thing: what is answered is what was there when the process started.
     facts = read_site(checkout, state)
     is_broken = (checkout / "broken").exists()
+    is_mute = (checkout / "mute").exists()
+    # Enough for a proof, and then it dies.
+    left = 3 if (checkout / "frail").exists() else -1
     listener = socket.socket(fileno=descriptor)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
@@ -68,6 +72,11 @@ def work(checkout: Path, state: Path, descriptor: int) -> None:
         connection, _ = listener.accept()
         with connection:
             connection.recv(65536)
+            if is_mute:
+                time.sleep(1000)
+            if left == 0:
+                sys.exit()
+            left -= 1
             body = json.dumps(facts).encode()
             status = b"500 Broken" if is_broken else b"200 OK"
             connection.sendall(

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 from demo.live_site import LiveSite
@@ -23,10 +25,24 @@ def wait_for(look: Callable[[], T | None]) -> T:
 
 
 def finished(site: LiveSite, run: str) -> dict[str, Any]:
-    """The run once it has ended, asked for as a script would."""
+    """The run once it has ended, asked for as a script would, and its runner has gone.
+
+    Until then the runner's last act may ask for whatever is pushed next.
+    """
 
     def ended() -> dict[str, Any] | None:
         answer: dict[str, Any] = site.get_json(f"/admin/update/{run}/")
         return None if answer["status"] in ("queued", "running") else answer
 
-    return wait_for(ended)
+    answer = wait_for(ended)
+    wait_for(lambda: not _is_at_work(run))
+    return answer
+
+
+def _is_at_work(run: str) -> bool:
+    """Whether there is a process that was started with the plan of this run."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if run.encode() in path.read_bytes():
+                return True
+    return False

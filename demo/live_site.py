@@ -27,10 +27,9 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener
 
-from admin_management.runner.lock import Lock
 from admin_management.runner.state import StateDirectory
 
-from .tools import CannotBeginError, Toolbox, pinned_requirements, progress, run
+from .tools import FAILURE, CannotBeginError, Toolbox, pinned_requirements, progress, run
 
 TEMPLATE = Path(__file__).parent / "site"
 PROCESS = "student-attendance-django"
@@ -177,18 +176,24 @@ class LiveSite:
         shutil.rmtree(self.pm2_home, ignore_errors=True)
 
     def _end_runner(self) -> None:
-        """Tell it to stop, and wait for that: it lets go of its lock, or it is not there."""
+        """Tell a runner to stop, and wait until it and its last act are gone."""
         deadline = time.monotonic() + PATIENCE
-        while self.checkout.exists() and not self._is_idle() and time.monotonic() < deadline:
-            for journal in self.state.path.glob("runs/*/journal.jsonl"):
-                with suppress(OSError, ValueError, KeyError, IndexError):
-                    _stop_runner(journal)
+        while (runners := self._runners()) and time.monotonic() < deadline:
+            for pid in runners:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
             time.sleep(0.1)
 
-    def _is_idle(self) -> bool:
-        if not self.state.path.exists():
-            return True
-        return Lock.is_free(self.state.lock)
+    def _runners(self) -> list[int]:
+        """The processes that work in the live checkout, but for the server."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                words = path.read_bytes()
+                is_runner = b"admin_management.runner" in words or b"settle_runs" in words
+                if is_runner and str(self.checkout).encode() in words:
+                    found.append(int(path.parent.name))
+        return found
 
     # What a developer does
 
@@ -312,8 +317,8 @@ class LiveSite:
         """What a command that fails has said."""
         try:
             self.manage(*arguments)
-        except CannotBeginError as error:
-            return str(error)
+        except CannotBeginError:
+            return FAILURE.read_text(encoding="utf-8")
         raise AssertionError(f"{arguments[0]} did not fail")
 
     def pm2(self, *arguments: str) -> str:
@@ -378,10 +383,3 @@ def _pins() -> list[str]:
     """The tested versions, so that the site gets the same ones."""
     text = pinned_requirements().read_text(encoding="utf-8")
     return re.findall(r"^([\w.\[\]-]+==[^\s;\\]+)", text, re.MULTILINE)
-
-
-def _stop_runner(journal: Path) -> None:
-    """SIGTERM to the runner that writes this journal, if that very process is still there."""
-    pid = int(json.loads(journal.read_bytes().splitlines()[0])["pid"])
-    if b"admin_management.runner" in Path(f"/proc/{pid}/cmdline").read_bytes():
-        os.kill(pid, signal.SIGTERM)

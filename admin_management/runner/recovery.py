@@ -6,6 +6,7 @@ not is only closed. Idempotent: a recovery that is killed is begun again, a few 
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from .checkpoint import Checkpoint
@@ -107,7 +108,8 @@ def _recovered(site: Site, progress: Progress, *, is_at_boot: bool) -> Outcome:
             message="The runner died after the new revision was proved to serve.",
         )
     if progress.recoveries >= ATTEMPTS:
-        return _given_up(progress, f"Recovery was begun {ATTEMPTS} times and did not end.")
+        given_up = _given_up(progress, f"Recovery was begun {ATTEMPTS} times and did not end.")
+        return replace(given_up, failed_step=outcome.failed_step)
     begun = frozenset(step.name for step in progress.steps if step.status != StepStatus.SKIPPED)
     rollback = Rollback(site, checkpoint, begun, is_at_boot=is_at_boot)
     return undo(site, rollback, outcome, is_bad=False)

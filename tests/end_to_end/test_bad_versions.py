@@ -80,12 +80,21 @@ def test_code_that_cannot_serve_changes_nothing_live(
 def test_a_version_that_dies_during_the_soak_is_rolled_back(site: LiveSite, bad: Mended) -> None:
     before, page = site.revision_on_disk(), site.page()
     dies = (
-        "import os, signal, sys, threading\n\n"
+        "import os, pathlib, signal, sys, threading, time\n\n"
+        "def die():\n"
+        "    git = pathlib.Path('.git')\n"
+        "    head = (git / 'refs/heads/master').read_text().strip()\n"
+        "    while head not in (git / 'admin-management/live.json').read_text():\n"
+        "        time.sleep(0.05)\n"
+        "    os.kill(os.getppid(), signal.SIGKILL)\n\n"
         "if 'gunicorn' in sys.argv[0]:\n"
-        "    threading.Timer(2, lambda: os.kill(os.getppid(), signal.SIGKILL)).start()\n"
+        "    threading.Thread(target=die, daemon=True).start()\n"
     )
     bad.change(
-        "config/wsgi.py", "application = get_", f"{dies}\napplication = get_", "Dies after 2 s"
+        "config/wsgi.py",
+        "application = get_",
+        f"{dies}\napplication = get_",
+        "Dies when it was proved",
     )
     run = update(site)
     assert (run["status"], run["failed_step"]) == ("rolled_back", "soak"), run

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from admin_management.runner.journal import Journal, Progress, replay
 from admin_management.runner.listening import listening_addresses
 from admin_management.runner.plan import Health, Step
 from admin_management.runner.process import StoppedError, ticks_now
-from admin_management.runner.proof import ANSWERS, Proof, UnhealthyError
+from admin_management.runner.proof import ANSWERS, Moment, Proof, UnhealthyError
 from admin_management.runner.redact import Redactor
 from admin_management.runner.site import Site as RunnersSite
 from tests.runner.conftest import Site
@@ -212,16 +213,17 @@ class TestProof:
     ) -> None:
         restarted_at = ticks_now()
         server = served(good(boot_ticks=restarted_at - 1))
-        failure = problem(asker, younger_than=restarted_at)
+        after = Moment(datetime.now(UTC), restarted_at)
+        failure = problem(asker, after=after)
         assert "a process from before the restart answers" in str(failure)
         server.answers["/health/"] = [good(boot_ticks=restarted_at)]
-        asker.prove(younger_than=restarted_at)
+        asker.prove(after=after)
 
     def test_is_not_given_by_a_process_that_does_not_say_its_age(
         self, asker: Asker, served: Callable[..., Server]
     ) -> None:
         served((200, {"revision": NEW, "boot_ticks": None}))
-        assert "from before the restart" in str(problem(asker, younger_than=1))
+        assert "from before the restart" in str(problem(asker, after=Moment(datetime.now(UTC), 1)))
 
     def test_comes_late_but_in_time(self, asker: Asker, served: Callable[..., Server]) -> None:
         server = served((502, "starting"), (200, {"revision": OLD}), good())

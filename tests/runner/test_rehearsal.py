@@ -84,8 +84,8 @@ def test_the_fetched_commit_is_tried_beside_the_live_site(
     assert Path((home / "where").read_text().strip()).parent == site.state.rehearsal
     (built,) = site.state.environments.iterdir()
     assert (home / "argv").read_text() == (
-        f"{built}/bin/python manage.py rehearse_update --folder {site.state.rehearsal} "
-        f"--report {ready.folder}/rehearsal.json\n"
+        f"{built}/bin/python manage.py rehearse_update --static-root  --static-files  "
+        f"--folder {site.state.rehearsal} --report {ready.folder}/rehearsal.json\n"
     )
     (step,) = site.progress().steps
     assert (step.status, step.message) == ("succeeded", "; ".join(FOUND["notes"]))

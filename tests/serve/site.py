@@ -223,8 +223,14 @@ class ServedSite:
         return watched
 
     def masters(self) -> list[int]:
-        """The gunicorns of the server, the oldest first."""
+        """The gunicorns of the server."""
         return _children(self.server.pid)
+
+    def generation(self, number: int) -> list[int]:
+        """The ``number``-th gunicorn that was started, and its workers."""
+        line = self.wait_for_line("Starting gunicorn", number)
+        master = int(re.findall(r"\[(\d+)\]", line)[0])
+        return [master, *_children(master)]
 
     def workers(self) -> list[int]:
         return [worker for master in self.masters() for worker in _children(master)]

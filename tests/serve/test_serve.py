@@ -105,8 +105,7 @@ class TestASwitch:
         assert site.identity()["revision"] == before["revision"] != revision
         site.switch()
         site.wait_for_line("serve: switched")
-        old = site.watch(site.masters()[0])
-        assert len(site.masters()) == 1 or old.ends()
+        site.wait_for_line("Shutting down: Master")
         after = site.identity()
         assert after["revision"] == revision
         assert after["boot_ticks"] > before["boot_ticks"]
@@ -141,7 +140,7 @@ class TestASwitch:
         site.wait_for_line("serve: switched")
         site.wait_for_line("Shutting down: Master")
         assert [site.get(f"/variable/{name}/")[1] for name in names] == ["3", "3", "3"]
-        assert len(_children_of_last(site)) == 3
+        assert len(site.generation(2)) == 4
 
     def test_takes_up_a_switched_environment(self, site: ServedSite, tmp_path: Path) -> None:
         for name in ("one", "two"):
@@ -168,11 +167,6 @@ class TestASwitch:
         site.wait_for_line(r"serve: switched \(attempt 3\)")
         assert site.stop() == 0
         assert site.conclusions() == ["started", "switched", "switched"]
-
-
-def _children_of_last(site: ServedSite) -> list[int]:
-    (master,) = site.masters()
-    return site.workers() if master else []
 
 
 def _says_environment() -> str:
@@ -231,10 +225,11 @@ class TestABadVersion:
         site.commit(site_files("2", wsgi=f"{stubborn}\nopen('.git/never').readline()"))
         site.switch()
         site.wait_for_line("Booting worker", count=4)
-        new = [site.watch(pid) for pid in site.processes() if pid > site.masters()[0]]
+        new = [site.watch(pid) for pid in site.generation(2)]
         site.wait_for_line(r"serve: refused .* 0 of 2 workers are ready after 2 s")
         assert site.report()["problem"] == "time-out"
-        assert all(each.ends() for each in new[2:])
+        assert len(new) == 3
+        assert all(each.ends() for each in new)
         assert site.page() == "1 1 1"
         never.close()
 
@@ -276,7 +271,8 @@ class TestTheFirstServer:
     ) -> None:
         site.commit(site_files("1", settings="1 / 0"))
         site.launch()
-        assert site.wait() == 3
+        # It is 1 when gunicorn notices the end of the second worker while it ends the first.
+        assert site.wait() in (1, 3)
         report = site.report()
         assert (report["result"], report["generation"]) == ("refused", None)
         assert "ZeroDivisionError" in str(report["reason"])

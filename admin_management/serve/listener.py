@@ -51,7 +51,7 @@ def shown(listener: socket.socket) -> str:
 
 def _resolved(address: str) -> tuple[socket.AddressFamily, tuple[str, int]]:
     match = _ADDRESS.fullmatch(address)
-    if match is None:
+    if match is None or int(match["port"]) > 65535:
         raise CannotListenError(f"{address!r} is no HOST:PORT; an IPv6 address goes in brackets")
     try:
         found = socket.getaddrinfo(
@@ -60,7 +60,7 @@ def _resolved(address: str) -> tuple[socket.AddressFamily, tuple[str, int]]:
             family=socket.AF_INET6 if match["six"] else socket.AF_INET,
             type=socket.SOCK_STREAM,
         )
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise CannotListenError(f"cannot listen at {address}: {error}") from error
     family, _, _, _, target = found[0]
     return family, target  # type: ignore[return-value]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from admin_management.runner.state import StateDirectory
 
@@ -85,7 +86,7 @@ class Supervisor:
     def _hear(self, generation: Generation) -> None:
         for report in generation.take_reports():
             if report["problem"]:
-                self._find_bad(generation, report["problem"], report["reason"])
+                self._find_bad(generation, report)
         if generation.is_silent:
             self._hush(generation)
         if generation is self._upcoming and generation.is_ready:
@@ -95,17 +96,15 @@ class Supervisor:
         with suppress(KeyError):
             self._selector.unregister(generation.reports)
 
-    def _find_bad(self, generation: Generation, problem: str, reason: str) -> None:
-        generation.failure = reason
+    def _find_bad(self, generation: Generation, report: dict[str, Any]) -> None:
+        reason = generation.failure = report["reason"]
         if generation is self._serving:
             say(f"a worker is not good: {reason}")
-        elif generation is not self._upcoming:
-            return
-        elif self._serving is None:
+        elif generation is self._upcoming and self._serving:
+            self._refuse(report["problem"], reason)
+        elif generation is self._upcoming and report["loaded"]:
             # There is nobody else who could serve: some answers are better than none.
             say(f"this is served only for want of anything better: {reason}")
-        else:
-            self._refuse(problem, reason)
 
     def _switch(self) -> None:
         new, old = self._upcoming, self._serving
@@ -190,6 +189,7 @@ class Supervisor:
                 self._reopen_logs()
             elif number == signal.SIGHUP and self._upcoming:
                 self._wanted_again = True
+                say("one more switch follows")
             elif number == signal.SIGHUP and not self._is_stopping:
                 self._start()
 

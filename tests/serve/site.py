@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
@@ -207,8 +208,12 @@ class ServedSite:
         """End what still runs of it, each process by its own number."""
         if self._server is None:
             return
-        running = [*map(Watched, self.processes())] if self._server.poll() is None else []
+        running: list[Watched] = []
         if self._server.poll() is None:
+            running = [*map(Watched, self.processes())]
+            self._server.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._server.wait(3)
             self._server.kill()
             self._server.wait(PATIENCE)
         for each in (*running, *self._watched):

@@ -4,13 +4,15 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Unpack
+from uuid import UUID
 
 from django.http import HttpRequest
+from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from rest_framework.request import Request
 
 from . import launcher
-from .authentication import address_of
+from .client import address_of
 from .launcher import Requester
 from .models import Options, Run, StepRun, Trigger
 from .runner.render import render_log
@@ -53,6 +55,12 @@ def settle() -> None:
         launcher.settle()
     except Exception:
         logger.exception("The runs could not be settled")
+
+
+def settled_run(pk: UUID) -> Run:
+    """The run as it stands once all that has ended is settled. Raises Http404."""
+    settle()
+    return get_object_or_404(Run, pk=pk)
 
 
 def bring_up_to_date(run: Run) -> list[StepRun]:

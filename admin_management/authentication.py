@@ -4,7 +4,6 @@ The precedent is CVE-2024-22424 (Argo CD): a cookie and a JSON content type alon
 the user's own page has sent a request.
 """
 
-import ipaddress
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -79,14 +78,6 @@ class SameOriginSessionAuthentication(SessionAuthentication):
         if not is_same_origin(RequestHeaders.of(request), settings.CSRF_TRUSTED_ORIGINS):
             logger.warning("Refused a cross-origin %s of %s", request.method, request.path)
             raise PermissionDenied(REFUSED)
-
-
-def address_of(request: HttpRequest | Request) -> str | None:
-    """Where a request comes from; None behind a socket that has no addresses."""
-    try:
-        return str(ipaddress.ip_address(request.META.get("REMOTE_ADDR", "").partition("%")[0]))
-    except ValueError:
-        return None
 
 
 def _is_this_host(url: str, headers: RequestHeaders, *, bare: bool = False) -> bool:

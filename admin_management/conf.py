@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from .exceptions import SettingsError
-from .runner.redact import looks_secret, secrets_of
+from .runner.git import Repository
+from .runner.redact import Redactor, looks_secret, secrets_in_environment, secrets_of
+from .runner.variables import for_tools
 
 DEFAULT_TIMEOUTS: Mapping[str, float] = {
     "fetch": 60,
@@ -113,6 +115,17 @@ def find_tool(name: str) -> str | None:
     return str(Path(found).absolute()) if found else None
 
 
+def find_git() -> str:
+    """Git's path; its bare name where it was not found, so that starting it says so."""
+    return find_tool("git") or "git"
+
+
+def open_repository(conf: AdminManagementSettings) -> Repository:
+    """The checkout's repository, to be looked at with the variables that git may see."""
+    git = find_git()
+    return Repository(conf.checkout, git, for_tools(os.environ, [git]))
+
+
 def secret_values() -> list[str]:
     """The values of all settings whose names look secret, for the runner to hide in output."""
     # Only what the site has set: Django's own defaults hold no secret, and merely reading one
@@ -120,6 +133,11 @@ def secret_values() -> list[str]:
     was_set = settings.is_overridden  # type: ignore[misc] # unknown to django-stubs
     given = [name for name in dir(settings) if name.isupper() and was_set(name)]
     return sorted({each for name in given for each in _secrets_in(name, getattr(settings, name))})
+
+
+def redactor() -> Redactor:
+    """Hides the secrets of the settings and of this process's variables."""
+    return Redactor([*secret_values(), *secrets_in_environment(os.environ)])
 
 
 def _secrets_in(name: str, value: object) -> Iterator[str]:

@@ -12,15 +12,15 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .asking import ask, bring_up_to_date, log_piece, requester_of, settle
-from .authentication import address_of
+from .asking import ask, bring_up_to_date, log_piece, requester_of, settle, settled_run
 from .cancelling import cancel_update
+from .client import address_of
 from .conf import AdminManagementSettings
 from .exceptions import AdminManagementError, ConflictError
 from .forms import CancelForm, HoldForm, RollbackForm, UpdateForm
@@ -96,8 +96,7 @@ def hold(request: HttpRequest) -> HttpResponse:
 @require_POST
 def cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Cancel an update that waits or goes on."""
-    settle()
-    run = get_object_or_404(Run, pk=pk)
+    run = settled_run(pk)
     form = CancelForm(request.POST)
     # The browser has kept it short enough; whoever has not used it need not be told why.
     reason = form.cleaned_data["reason"] if form.is_valid() else ""
@@ -108,8 +107,7 @@ def cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def roll_back(request: HttpRequest, pk: UUID) -> HttpResponse:
     """What going back means; POST does it."""
-    settle()
-    run = get_object_or_404(Run, pk=pk)
+    run = settled_run(pk)
     form = RollbackForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         return _go_back(request, run, form.cleaned_data["reason"])
@@ -130,8 +128,7 @@ def release(request: HttpRequest) -> HttpResponse:
 @require_safe
 def show_run(request: HttpRequest, pk: UUID) -> HttpResponse:
     """One run: who, why, what happened in each step, and what to do if it failed."""
-    settle()
-    run = get_object_or_404(Run, pk=pk)
+    run = settled_run(pk)
     context = {
         "title": f"Update {run.short_id}",
         "shown": _as_it_stands(run),

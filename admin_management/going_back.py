@@ -4,7 +4,6 @@ Nothing is changed here. The migration files of both revisions are compared by n
 that are applied and that the other revision does not have are what must be reversed.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -16,13 +15,12 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 
-from .conf import AdminManagementSettings, find_tool, node
+from .conf import AdminManagementSettings, node, open_repository
 from .exceptions import AdminManagementError, ConflictError
 from .models import Run
-from .runner.git import GitError, Repository
+from .runner.git import GitError
 from .runner.state import NotAGitCheckoutError, StateDirectory
 from .runner.status import Status
-from .runner.variables import for_tools
 
 Key = tuple[str, str]
 """A migration: its app and its name."""
@@ -109,9 +107,8 @@ class _Comparison:
 
     def __init__(self, target: str) -> None:
         """Raises ConflictError if the checkout does not have the target."""
-        git = find_tool("git") or "git"
         conf = AdminManagementSettings.load()
-        self._repository = Repository(conf.checkout, git, for_tools(os.environ, [git]))
+        self._repository = open_repository(conf)
         self._checkout = conf.checkout.resolve()
         self._top = Path(self._repository.ask("rev-parse", "--show-toplevel")).resolve()
         self.head = self._repository.revision()
@@ -119,7 +116,6 @@ class _Comparison:
             self._repository.revision(target)
         except GitError:
             raise ConflictError(f"{target[:7]} is not in the checkout any more.") from None
-        self._target = target
         self._here = self._tree(self.head)
         self._there = self._tree(target)
         self._executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])

@@ -22,7 +22,7 @@ from django.conf import settings
 from django.db import connections, transaction
 
 from .audit import Kind
-from .conf import AdminManagementSettings, find_tool, secret_values
+from .conf import AdminManagementSettings, find_git, find_tool, secret_values
 from .exceptions import ConflictError, ReasonMissingError, WrongUserError
 from .going_back import find_way_back, migrations_to_reverse
 from .health import visit
@@ -349,7 +349,7 @@ def _plan(run: Run, state: StateDirectory, folder: Path) -> Plan:
     shutil.copy(Path(__file__).with_name("restart_server.sh"), script)
     script.chmod(0o700)
     tools = Tools(
-        git=find_tool("git") or "git",
+        git=find_git(),
         uv=find_tool(conf.uv) or conf.uv,
         pm2=find_tool(conf.pm2) or conf.pm2,
         restart_script=str(script),

@@ -1,16 +1,12 @@
 """Look at the remote, and ask for a run if its tip is not live: no push is lost for long."""
 
-import os
-
-from .conf import AdminManagementSettings, find_tool, secret_values
+from .conf import AdminManagementSettings, open_repository, redactor
 from .exceptions import AdminManagementError
 from .launcher import Requester, request_update
 from .models import Hold, Run, Trigger
-from .runner.git import GitError, Repository
-from .runner.redact import Redactor, secrets_in_environment
+from .runner.git import GitError
 from .runner.state import NotAGitCheckoutError, StateDirectory
 from .runner.status import Status
-from .runner.variables import for_tools
 
 POLL = Requester(name="poll")
 
@@ -30,8 +26,7 @@ def poll(*, retries: bool = True) -> str:
     try:
         state, live, tip = _look()
     except (AdminManagementError, GitError, OSError, NotAGitCheckoutError) as error:
-        redactor = Redactor([*secret_values(), *secrets_in_environment(os.environ)])
-        raise RemoteError(redactor.line(" ".join(str(error).split()))) from None
+        raise RemoteError(redactor().line(" ".join(str(error).split()))) from None
     name = tip[:7]
     if tip == live:
         return f"{name} is live."
@@ -56,9 +51,8 @@ def _why_not_now() -> str:
 def _look() -> tuple[StateDirectory, str, str]:
     """The state, the live revision and the remote's tip."""
     conf = AdminManagementSettings.load()
-    git = find_tool("git") or "git"
     state = StateDirectory.of(conf.checkout)
-    repository = Repository(conf.checkout, git, for_tools(os.environ, [git]))
+    repository = open_repository(conf)
     live = state.live_revision() or repository.revision()
     return state, live, repository.remote_tip(conf.remote, conf.branch)
 

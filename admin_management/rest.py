@@ -20,7 +20,8 @@ from rest_framework.response import Response
 from rest_framework.settings import DEFAULTS, IMPORT_STRINGS, APISettings
 from rest_framework.viewsets import GenericViewSet
 
-from .authentication import SameOriginSessionAuthentication, address_of
+from .authentication import SameOriginSessionAuthentication
+from .client import address_of
 from .exceptions import ConflictError
 from .headers import protect
 from .permissions import IsStaff, record_refusal

@@ -18,14 +18,14 @@ from typing import Any
 
 import django
 
-from .conf import AdminManagementSettings, find_tool, secret_values
+from .conf import AdminManagementSettings, find_git, find_tool, open_repository, redactor
 from .exceptions import AdminManagementError
 from .models import Hold, Run
 from .runner import pm2
 from .runner.git import GitError, Repository, hardened
 from .runner.pm2 import Pm2Error
 from .runner.process import Child
-from .runner.redact import Redactor, secrets_in_environment
+from .runner.redact import Redactor
 from .runner.state import NotAGitCheckoutError, StateDirectory
 from .runner.variables import for_tools
 from .serializers import HoldSerializer, RunSerializer
@@ -70,19 +70,15 @@ class _Site:
 
     @cached_property
     def redactor(self) -> Redactor:
-        return Redactor([*secret_values(), *secrets_in_environment(os.environ)])
+        return redactor()
 
     @cached_property
     def _conf(self) -> AdminManagementSettings:
         return AdminManagementSettings.load()
 
     @cached_property
-    def _git(self) -> str:
-        return find_tool("git") or "git"
-
-    @cached_property
     def _repository(self) -> Repository:
-        return Repository(self._conf.checkout, self._git, for_tools(os.environ, [self._git]))
+        return open_repository(self._conf)
 
     @cached_property
     def _live_revision(self) -> str:
@@ -106,7 +102,7 @@ class _Site:
         # Into a reference of its own: two that fetch into one at the same time fail, and the other
         # one may be a run.
         refspec = f"+refs/heads/{conf.branch}:{ASKED}"
-        argv = hardened(self._git, "fetch", "--no-tags", "--quiet", "--", conf.remote, refspec)
+        argv = hardened(find_git(), "fetch", "--no-tags", "--quiet", "--", conf.remote, refspec)
         environ = self._repository.environment_for(conf.remote)
         said: list[bytes] = []
         with Child(argv, cwd=conf.checkout, environ=environ, receive=said.append) as child:

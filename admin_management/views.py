@@ -3,13 +3,12 @@
 from typing import Any
 from uuid import UUID
 
-from django.shortcuts import get_object_or_404
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from .asking import ask, bring_up_to_date, log_piece, requester_of, settle
+from .asking import ask, bring_up_to_date, log_piece, requester_of, settle, settled_run
 from .cancelling import cancel_update
 from .going_back import find_way_back
 from .launcher import hold_updates, release_updates, request_rollback
@@ -53,16 +52,14 @@ class UpdateViewSet(StaffViewSet):
 
     def create(self, request: Request) -> Response:
         """Ask for an update. Answers at once, with the run that serves the request."""
-        wanted = UpdateRequestSerializer(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        run, is_new = ask(request, Trigger.API, **wanted.validated_data)
+        wanted = _checked(UpdateRequestSerializer, request.data)
+        run, is_new = ask(request, Trigger.API, **wanted)
         answer = AcceptedRunSerializer(run, context={"coalesced": not is_new}).data
         return Response(answer, status=202, headers={"Location": answer["url"]})
 
     def retrieve(self, request: Request, pk: UUID) -> Response:
         """One run with its steps."""
-        settle()
-        run = get_object_or_404(Run, pk=pk)
+        run = settled_run(pk)
         steps = bring_up_to_date(run)
         return Response(RunWithStepsSerializer(run, context={"steps": steps}).data)
 
@@ -80,9 +77,8 @@ class HoldViewSet(StaffViewSet):
 
     def create(self, request: Request) -> Response:
         """Hold updates: what is asked for meanwhile waits. 409 if they are held already."""
-        wanted = HoldRequestSerializer(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        hold = hold_updates(requester=requester_of(request), **wanted.validated_data)
+        wanted = _checked(HoldRequestSerializer, request.data)
+        hold = hold_updates(requester=requester_of(request), **wanted)
         return Response(HoldSerializer(hold).data, status=201)
 
     def destroy(self, request: Request) -> Response:
@@ -100,11 +96,9 @@ class CancelViewSet(StaffViewSet):
 
     def create(self, request: Request, pk: UUID) -> Response:
         """A waiting run ends at once; a running one puts everything back first. 409: too late."""
-        wanted = CancelRequestSerializer(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        settle()
-        run = get_object_or_404(Run, pk=pk)
-        cancel_update(run, requester=requester_of(request), **wanted.validated_data)
+        wanted = _checked(CancelRequestSerializer, request.data)
+        run = settled_run(pk)
+        cancel_update(run, requester=requester_of(request), **wanted)
         return Response(RunSerializer(run).data, status=202)
 
 
@@ -116,17 +110,14 @@ class RollbackViewSet(StaffViewSet):
 
     def retrieve(self, request: Request, pk: UUID) -> Response:
         """What it means: only code, these migrations too, or why it is not possible."""
-        settle()
-        run = get_object_or_404(Run, pk=pk)
+        run = settled_run(pk)
         return Response(WayBackSerializer(find_way_back(run)).data)
 
     def create(self, request: Request, pk: UUID) -> Response:
         """Go back, and hold updates so that the next push does not undo it. 409: not possible."""
-        wanted = RollbackRequestSerializer(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        settle()
-        run = get_object_or_404(Run, pk=pk)
-        rollback = request_rollback(run, requester=requester_of(request), **wanted.validated_data)
+        wanted = _checked(RollbackRequestSerializer, request.data)
+        run = settled_run(pk)
+        rollback = request_rollback(run, requester=requester_of(request), **wanted)
         answer = RunSerializer(rollback).data
         return Response(answer, status=202, headers={"Location": answer["url"]})
 
@@ -138,9 +129,8 @@ class LogViewSet(StaffViewSet):
 
     def retrieve(self, request: Request, pk: UUID) -> Response:
         """The log from an offset on. Ask ``next`` until it is null."""
-        offset = _checked(LogQuerySerializer, request)["offset"]
-        settle()
-        run = get_object_or_404(Run, pk=pk)
+        offset = _checked(LogQuerySerializer, request.query_params)["offset"]
+        run = settled_run(pk)
         piece = log_piece(run, bring_up_to_date(run), offset)
         return Response(LogSerializer(piece).data)
 
@@ -152,7 +142,7 @@ class StatusViewSet(StaffViewSet):
 
     def retrieve(self, request: Request) -> Response:
         """Asks no network, unless ``?fetch=1``. A part that cannot be read says why."""
-        fetch = _checked(StatusQuerySerializer, request)["fetch"]
+        fetch = _checked(StatusQuerySerializer, request.query_params)["fetch"]
         settle()
         return Response(StatusSerializer(read_status(fetch=fetch)).data)
 
@@ -165,14 +155,14 @@ def _hold_in_force() -> Hold:
 
 
 def _filtered(request: Request) -> RunQuerySet:
-    query = _checked(RunFilterSerializer, request)
+    query = _checked(RunFilterSerializer, request.query_params)
     if "since" in query:
         query["requested_at__gte"] = query.pop("since")
     return Run.objects.filter(**query)
 
 
-def _checked(serializer: type[StrictSerializer], request: Request) -> dict[str, Any]:
-    """The query's values; raises ValidationError, which names the parameter."""
-    query = serializer(data=request.query_params)
-    query.is_valid(raise_exception=True)
-    return dict(query.validated_data)
+def _checked(serializer: type[StrictSerializer], given: Any) -> dict[str, Any]:
+    """The values of a body or a query; raises ValidationError, which names the field."""
+    checked = serializer(data=given)
+    checked.is_valid(raise_exception=True)
+    return dict(checked.validated_data)

@@ -2,7 +2,6 @@
 
 import logging
 import re
-from ipaddress import ip_address
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import Error as DatabaseFailure
@@ -11,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
+from admin_management.client import address_of
 from admin_management.exceptions import SettingsError
 from admin_management.launcher import Requester, request_update, settle
 from admin_management.models import Trigger
@@ -120,19 +120,11 @@ def _request_update(
     actor = f"GitHub: {payload.sender}" if payload.sender else "GitHub"
     run, _ = request_update(
         trigger=Trigger.WEBHOOK,
-        requester=Requester(name=actor, address=_address(request)),
+        requester=Requester(name=actor, address=address_of(request)),
         reason=f"push of {payload.after[:7]} to {branch}{by}",
     )
     delivery.accept(run, actor=actor, **facts)
     logger.info("Delivery %s accepted", delivery.delivery_id, extra={"run": str(run.pk)})
-
-
-def _address(request: HttpRequest) -> str | None:
-    """Who is connected to the server; None behind a Unix socket."""
-    try:
-        return str(ip_address(request.META.get("REMOTE_ADDR", "").partition("%")[0]))
-    except ValueError:
-        return None
 
 
 def _settle() -> None:

@@ -1,6 +1,8 @@
 """PM2, asked carefully: any of its commands would start an empty daemon where none runs."""
 
 import json
+import os
+import pwd
 import re
 import subprocess
 from collections.abc import Mapping
@@ -29,7 +31,11 @@ class Pm2Process:
 
 def home(environ: Mapping[str, str]) -> Path:
     given = environ.get("PM2_HOME")
-    return Path(given) if given else Path(environ.get("HOME", "/root")) / ".pm2"
+    return Path(given) if given else Path(environ.get("HOME") or _home_of_this_user()) / ".pm2"
+
+
+def _home_of_this_user() -> str:
+    return pwd.getpwuid(os.geteuid()).pw_dir
 
 
 def daemon_runs(pm2_home: Path) -> bool:

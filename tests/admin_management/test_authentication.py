@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.test import Client, RequestFactory
+from django.test import Client
 
-from admin_management.authentication import RequestHeaders, address_of, is_same_origin
+from admin_management.authentication import RequestHeaders, is_same_origin
 from admin_management.models import Run
 
 HOST = "site.example"
@@ -155,17 +155,3 @@ def test_the_api_takes_a_session_cookie_without_a_token(
     client.force_login(alice)
     answer = client.post("/admin/update/", content_type="application/json", headers=headers)
     assert answer.status_code == 202
-
-
-@pytest.mark.parametrize(
-    ("remote", "address"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("2001:db8::7", "2001:db8::7"),
-        ("fe80::1%eth0", "fe80::1"),
-        ("", None),
-        ("/run/site.sock", None),
-    ],
-)
-def test_an_address_is_one_that_the_database_can_hold(remote: str, address: str | None) -> None:
-    assert address_of(RequestFactory(REMOTE_ADDR=remote).get("/")) == address

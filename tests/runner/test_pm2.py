@@ -1,6 +1,7 @@
 """PM2, asked without starting it."""
 
 import os
+import pwd
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +137,8 @@ def test_a_pm2_that_cannot_be_started_is_named(daemon: Daemon) -> None:
 def test_its_home_is_a_variable_or_in_the_home_of_the_user() -> None:
     assert pm2.home({"PM2_HOME": "/srv/pm2", "HOME": "/home/site"}) == Path("/srv/pm2")
     assert pm2.home({"PM2_HOME": "", "HOME": "/home/site"}) == Path("/home/site/.pm2")
-    assert pm2.home({}) == Path("/root/.pm2")
+    account = pwd.getpwuid(os.geteuid())
+    assert pm2.home({}) == Path(account.pw_dir) / ".pm2"
 
 
 @pytest.mark.parametrize("content", ["", "no number", "-1", "0"])

@@ -35,7 +35,7 @@ def test_an_asgi_application_is_asked_as_a_wsgi_one(
     transactional_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def application(scope: Any, receive: Any, send: Any) -> None:
-        raise NotImplementedError
+        raise AssertionError("it is never asked")
 
     monkeypatch.setattr("django.db.connections.close_all", lambda: None)
     assert serve_gunicorn._problem_of(application) == ("", "")

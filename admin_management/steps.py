@@ -39,6 +39,8 @@ def ordered_steps(conf: AdminManagementSettings, tools: Tools) -> tuple[Step, ..
 def _built_in(conf: AdminManagementSettings, tools: Tools) -> Mapping[str, tuple[str, ...]]:
     tracking = f"+refs/heads/{conf.branch}:refs/remotes/{conf.remote}/{conf.branch}"
     manage = (PYTHON, "manage.py")
+    # The rehearsal has executed the system checks of this very code.
+    checked = ("--skip-checks",) if conf.rehearse else ()
     return {
         "fetch": hardened(tools.git, "fetch", "--no-tags", "--", conf.remote, tracking),
         "rehearsal": (*manage, "rehearse_update"),
@@ -47,7 +49,7 @@ def _built_in(conf: AdminManagementSettings, tools: Tools) -> Mapping[str, tuple
         "pull": hardened(tools.git, "pull", "--ff-only", "--no-rebase", "--", ".", REVISION),
         "dependencies": (tools.uv, "sync", "--locked", "--no-dev", "--no-progress"),
         "static_files": (*manage, "collectstatic", "--noinput"),
-        "migrations": (*manage, "migrate", "--noinput"),
+        "migrations": (*manage, "migrate", "--noinput", *checked),
         "restart": (tools.restart_script, conf.pm2_process),
         "proof": (),
         "soak": (),

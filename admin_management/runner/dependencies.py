@@ -29,6 +29,7 @@ class Dependencies:
             return
         built = self._environments.start_new(key, plan.run)
         self._sync(execution, tree, built)
+        self._environments.share_bytecode(built)
         self._built = built
 
     def switch(self) -> None:

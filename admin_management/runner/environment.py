@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-import tomllib
+import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +51,21 @@ class Environments:
         path = self.folder / f"{key}-{run[:8]}"
         shutil.rmtree(path, ignore_errors=True)
         return path
+
+    def share_bytecode(self, built: Path) -> None:
+        """Give a new environment what the live one has compiled of the very same sources.
+
+        uv compiles nothing, and to compile Django takes longer than all the rest of a rehearsal.
+        """
+        live = self.link.resolve()
+        for cache in live.glob("lib/python*/site-packages/**/__pycache__"):
+            sources = built / cache.parent.relative_to(live)
+            for compiled in cache.glob("*.pyc"):
+                if _is_compiled_from(sources / f"{compiled.name.partition('.')[0]}.py", compiled):
+                    # Python never writes into such a file; it replaces it.
+                    with suppress(OSError):
+                        (sources / cache.name).mkdir(exist_ok=True)
+                        os.link(compiled, sources / cache.name / compiled.name)
 
     def switch_to(self, environment: Path, run: str) -> None:
         """Make it the live one, for ``run``. There is no moment without a live one.
@@ -117,8 +132,23 @@ class Environments:
                 shutil.rmtree(old, ignore_errors=True)
 
 
+def _is_compiled_from(source: Path, compiled: Path) -> bool:
+    """By the time and size of its source, in the header of a file of bytecode (PEP 552)."""
+    try:
+        found = source.stat()
+        with compiled.open("rb") as file:
+            _, flags, time, size = struct.unpack("<4sIII", file.read(16))
+    except (OSError, struct.error):
+        return False
+    wanted = (int(found.st_mtime) & 0xFFFFFFFF, found.st_size & 0xFFFFFFFF)
+    return flags == 0 and (time, size) == wanted
+
+
 def _project(tree: Path) -> bytes:
     """What of pyproject.toml an environment depends on: the rest is for other tools."""
+    # Not at the top: it takes 10 ms, and a run that has nothing to do does not come here.
+    import tomllib
+
     content = _content(tree / "pyproject.toml")
     try:
         project = tomllib.loads(content.decode())

@@ -2,7 +2,8 @@
 
 import os
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from .journal import Journal
 from .plan import Plan, Step
 from .preconditions import check_all
 from .process import StoppedError, start_time
-from .proof import BEGINNING, Moment, Proof, UnhealthyError
+from .proof import BEGINNING, Moment, Proof, UnhealthyError, load_http
 from .redact import Redactor
 from .rehearsal import Report, rehearse, remove_work_trees
 from .rollback import IRREVERSIBLE, UNDO_TIMEOUT, Rollback
@@ -152,6 +153,15 @@ def _is_no_fault(error: BaseException) -> bool:
     return is_dependency or isinstance(error, StoppedError)
 
 
+@contextmanager
+def _told_if_it_fails() -> Iterator[None]:
+    """What follows the proof is no reason to go back: the next run writes it once more."""
+    try:
+        yield
+    except OSError as error:
+        traceback.print_exception(error)
+
+
 class Update:
     """One update in progress. ``begun`` are the steps that could have changed something live."""
 
@@ -178,7 +188,8 @@ class Update:
                     status=Status.SUCCEEDED, message=f"Already up to date: {self._subject}"
                 )
         self.site.environments.prune()
-        self.site.state.release(self.site.to_revision)
+        with _told_if_it_fails():
+            self.site.state.release(self.site.to_revision)
         done = "Back at" if self._plan.target else "Updated"
         return Outcome(status=Status.SUCCEEDED, message=f"{done}: {self._subject}")
 
@@ -237,6 +248,7 @@ class Update:
             self._report = rehearse(self.site, step, self._plan.rehearsal, self._dependencies)
 
     def _remember(self, step: Step) -> None:
+        load_http()
         migrations = self._report.migrations if self._report else ()
         self.checkpoint = Checkpoint.of(self.site, self._live, migrations)
         self.site.recorder.journal.event("checkpoint", **self.checkpoint.facts())
@@ -311,7 +323,8 @@ class Update:
                 )
         site.recorder.journal.event("proved")
         static_files = self._report.static_files if self._report else ""
-        site.state.set_live_revision(site.to_revision, static_files)
+        with _told_if_it_fails():
+            site.state.set_live_revision(site.to_revision, static_files)
 
     def _soak(self, step: Step) -> None:
         with self.site.recorder.step(step.name, timeout=step.timeout) as execution:

@@ -5,14 +5,12 @@ are younger than it and have the wanted revision, at our own health address, and
 one answers too. Asked over HTTP on this machine only, as a visitor would ask.
 """
 
-import http.client
 import json
-import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import urlsplit, urlunsplit
+from types import ModuleType
 
 from . import pm2
 from .execution import StepExecution, StepFailedError
@@ -30,12 +28,11 @@ PATIENCE = 5.0
 PAUSE = 0.03
 """Seconds between two questions while the new processes are awaited."""
 
+REPORT_PAUSE = 0.01
+"""Seconds between two looks at what ``admin_management.serve`` reports."""
+
 LOOK_EVERY = 0.5
 """Seconds between two looks during the soak."""
-
-LARGEST_ANSWER = 64 * 1024
-
-_PORTS = {"http": http.client.HTTP_PORT, "https": http.client.HTTPS_PORT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +69,24 @@ class UnhealthyError(StepFailedError):
         self.is_dependency = is_dependency
 
 
+def load_http() -> ModuleType:
+    """Import what speaks HTTP. Before anything is replaced, and not where nothing is to be proved:
+    it takes as long as a fetch.
+    """
+    from . import visit
+
+    return visit
+
+
 class Proof:
     """Asks the site of a plan for its health."""
 
     def __init__(self, site: Site, health: Health) -> None:
         self._site = site
         self._health = health
+        self._visit = load_http()
         self._token = site.state.health_token()
+        self._addresses: dict[int, tuple[str, int]] = {}
 
     def prove(
         self, execution: StepExecution, step: Step, revision: str, *, after: Moment = BEGINNING
@@ -89,6 +97,7 @@ class Proof:
         the end.
         """
         deadline = time.monotonic() + step.timeout
+        self._await_switch(execution, after, step.timeout / 2)
         good, last = 0, Answer(0, "nothing answers")
         while good < ANSWERS:
             if time.monotonic() > deadline:
@@ -99,6 +108,7 @@ class Proof:
             last = self._look(revision, after.ticks, patience)
             good = 0 if last.problem else good + 1
             if last.problem:
+                self._addresses.clear()
                 time.sleep(PAUSE)
         execution.say(f"{ANSWERS} answers in a row from {revision[:7]}")
 
@@ -118,21 +128,35 @@ class Proof:
             if answer.problem:
                 raise self._unhealthy(answer, step.timeout)
 
+    def _await_switch(self, execution: StepExecution, after: Moment, seconds: float) -> None:
+        """Leave the processors to the new workers until ``admin_management.serve`` reports.
+
+        If it cannot, the questions that follow tell as much.
+        """
+        deadline = time.monotonic() + seconds
+        while (report := self._serve_report()) and time.monotonic() < deadline:
+            if _begun_at(report) >= after.time:
+                return
+            execution.pause(REPORT_PAUSE)
+
     def _check_switch(self, after: Moment) -> None:
         """``admin_management.serve`` knows at once that the new processes are not good."""
-        report = self._site.state.serve_report() or {}
-        if report.get("pid") != self._pid() or report.get("result") != "refused":
-            return
-        if datetime.fromisoformat(str(report["begun_at"])) >= after.time:
+        report = self._serve_report()
+        if report.get("result") == "refused" and _begun_at(report) >= after.time:
             raise UnhealthyError(
                 f"The new processes were not let in: {report.get('reason')}",
                 hint="The old ones have never stopped. Mend what it says, commit and push.",
                 is_dependency=report.get("problem") == "database",
             )
 
+    def _serve_report(self) -> Mapping[str, object]:
+        """What the server under PM2 has said last; empty if it is not ours."""
+        report = self._site.state.serve_report() or {}
+        return report if report.get("pid") == self._pid() else {}
+
     def _look(self, revision: str, younger_than: int, patience: float = PATIENCE) -> Answer:
         """One round: our own address, and the site's if it has one."""
-        address = self._address()
+        address = self._address_of(self._pid())
         if address is None:
             return Answer(0, "nothing listens: the process of PM2 has no port")
         token = {"X-Health-Token": self._token}
@@ -147,10 +171,14 @@ class Proof:
             ours = self._ask(address, other, patience)
         return ours
 
-    def _address(self) -> tuple[str, int] | None:
-        pid = self._pid()
-        found = listening_addresses(pid) if pid else []
-        return found[0] if found else None
+    def _address_of(self, pid: int | None) -> tuple[str, int] | None:
+        """Kept as long as all is well: to look it up takes longer than to ask the site."""
+        if pid is not None and pid not in self._addresses:
+            found = listening_addresses(pid)
+            if not found:
+                return None
+            self._addresses = {pid: found[0]}
+        return self._addresses[pid] if pid else None
 
     def _pid(self) -> int | None:
         home = pm2.home(self._site.tool_environ)
@@ -163,16 +191,12 @@ class Proof:
         patience: float,
         token: Mapping[str, str] | None = None,
     ) -> Answer:
-        connection, target = _connection(address, where, patience)
         headers = {**self._health.headers, **(token or {}), "Connection": "close"}
         try:
-            connection.request("GET", target, headers=headers)
-            response = connection.getresponse()
-            return _answer(response.status, response.read(LARGEST_ANSWER), where)
-        except (OSError, http.client.HTTPException) as error:
+            status, body = self._visit.ask(address, where, patience, headers)
+        except self._visit.ERRORS as error:
             return Answer(0, f"{where} does not answer: {type(error).__name__}")
-        finally:
-            connection.close()
+        return _answer(status, body, where)
 
     def _unhealthy(self, answer: Answer, seconds: float) -> UnhealthyError:
         hint = "Look at pm2 logs for the reason."
@@ -185,22 +209,8 @@ class Proof:
         )
 
 
-def _connection(
-    address: tuple[str, int], where: str, patience: float
-) -> tuple[http.client.HTTPConnection, str]:
-    """A path is asked where the site listens, a full URL where it says: on this machine, too."""
-    parts = urlsplit(where)
-    target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
-    host, port = address
-    if parts.scheme:
-        # Said in full, or http.client would look for it in an IPv6 address.
-        host, port = str(parts.hostname), parts.port or _PORTS[parts.scheme]
-    if parts.scheme == "https":
-        # Its certificate is for the site's public name.
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return http.client.HTTPSConnection(host, port, timeout=patience, context=context), target
-    return http.client.HTTPConnection(host, port, timeout=patience), target
+def _begun_at(report: Mapping[str, object]) -> datetime:
+    return datetime.fromisoformat(str(report["begun_at"]))
 
 
 def _answer(status: int, body: bytes, where: str) -> Answer:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from .checkpoint import Checkpoint
 from .execution import StepExecution, StepFailedError
 from .plan import Step
-from .proof import Moment, Proof, UnhealthyError
+from .proof import Moment, Proof, UnhealthyError, load_http
 from .site import Site
 
 UNDO_TIMEOUT = 600.0
@@ -47,6 +47,7 @@ class Rollback:
 
     def perform(self) -> bool:
         """Whether the old revision is whole again and, if anything answers at all, healthy."""
+        load_http()
         self.site.state.ballast.give_up_if_short()
         self._part("undo_migrations", self._undo_migrations)
         self._part("undo_pull", self._undo_pull)

@@ -55,7 +55,7 @@ def test_what_is_executed() -> None:
         "pull": ("/bin/git", "pull", "--ff-only", "--no-rebase", "--", ".", "{revision}"),
         "dependencies": ("/bin/uv", "sync", "--locked", "--no-dev", "--no-progress"),
         "static_files": ("{python}", "manage.py", "collectstatic", "--noinput"),
-        "migrations": ("{python}", "manage.py", "migrate", "--noinput"),
+        "migrations": ("{python}", "manage.py", "migrate", "--noinput", "--skip-checks"),
         "restart": ("/run/restart.sh", "student-attendance-django"),
         "proof": (),
         "soak": (),
@@ -70,6 +70,12 @@ def test_a_site_may_do_without_a_rehearsal_and_keeps_its_own_steps_around_it() -
         *("fetch", "x", "y", "pull", "dependencies", "static_files", "migrations"),
         *("restart", "proof", "soak"),
     ]
+
+
+def test_migrations_are_checked_where_no_rehearsal_has_checked_them() -> None:
+    assert step("migrations", rehearse=False).argv == (
+        *("{python}", "manage.py", "migrate", "--noinput"),
+    )
 
 
 def test_remote_branch_and_process_are_the_sites() -> None:

@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+import py_compile
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -110,6 +111,61 @@ class TestKey:
         one = environments.key(tmp_path, PYTHON)
         (tmp_path / "manage.py").write_text("print()")
         assert environments.key(tmp_path, PYTHON) == one
+
+
+def compiled(environment: Path, source: str = "print(1)", name: str = "module") -> Path:
+    """A module of an environment, and the bytecode that Python writes for it."""
+    path = environment / "lib/python3/site-packages/package" / f"{name}.py"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(source)
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+    return Path(str(py_compile.compile(str(path), doraise=True)))
+
+
+class TestShareBytecode:
+    @pytest.fixture
+    def live(self, environments: Environments) -> Path:
+        path = build(environments, "k1")
+        environments.switch_to(path, RUN)
+        return path
+
+    def test_what_was_compiled_of_the_same_source_is_compiled_already(
+        self, environments: Environments, live: Path
+    ) -> None:
+        bytecode = compiled(live)
+        built = build(environments, "k2")
+        compiled(built).unlink()
+        environments.share_bytecode(built)
+        assert (built / bytecode.relative_to(live)).samefile(bytecode)
+
+    def test_of_another_source_it_is_not(self, environments: Environments, live: Path) -> None:
+        bytecode = compiled(live)
+        built = build(environments, "k2")
+        compiled(built, "print(1) ").unlink()
+        environments.share_bytecode(built)
+        assert not (built / bytecode.relative_to(live)).exists()
+
+    def test_what_the_new_one_has_compiled_itself_stays(
+        self, environments: Environments, live: Path
+    ) -> None:
+        compiled(live)
+        built = build(environments, "k2")
+        own = compiled(built)
+        environments.share_bytecode(built)
+        assert own.stat().st_nlink == 1
+
+    def test_of_what_the_new_one_does_not_have_and_of_rubbish_nothing_is_shared(
+        self, environments: Environments, live: Path
+    ) -> None:
+        compiled(live)
+        compiled(live, name="short").write_bytes(b"x")
+        built = build(environments, "k2")
+        compiled(built, name="short").unlink()
+        environments.share_bytecode(built)
+        assert list(built.rglob("*.pyc")) == []
+
+    def test_before_the_first_environment_there_is_none(self, environments: Environments) -> None:
+        environments.share_bytecode(build(environments, "k2"))
 
 
 class TestIsLive:

@@ -8,14 +8,14 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from admin_management.runner import proof as proof_module
-from admin_management.runner.execution import Recorder
+from admin_management.runner.execution import Recorder, StepExecution
 from admin_management.runner.journal import Journal, Progress, replay
 from admin_management.runner.listening import listening_addresses
 from admin_management.runner.plan import Health, Step
@@ -292,6 +292,61 @@ class TestProof:
         os.close(stop)
 
 
+def report(asker: Asker, begun_at: datetime, result: str = "switched", **others: object) -> None:
+    """What the server under PM2, this very process, says of its last switch."""
+    facts = {"pid": os.getpid(), "result": result, "begun_at": begun_at.isoformat()}
+    asker.site.state.set_serve_report(facts | others)
+
+
+class TestOurServer:
+    def test_is_asked_nothing_until_it_has_let_the_new_workers_in(
+        self, asker: Asker, served: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        after = Moment.now()
+        server = served(good())
+        report(asker, after.time - timedelta(seconds=5))
+        asked: list[int] = []
+        wait = StepExecution.pause
+
+        def pause(execution: StepExecution, seconds: float) -> None:
+            if seconds:
+                asked.append(len(server.asked))
+            if len(asked) == 3:
+                report(asker, after.time)
+            wait(execution, seconds)
+
+        monkeypatch.setattr(StepExecution, "pause", pause)
+        asker.prove(after=after)
+        assert asked == [0, 0, 0]
+        assert len(server.asked) == ANSWERS
+
+    def test_is_asked_all_the_same_if_it_reports_nothing(
+        self, asker: Asker, served: Callable[..., Server]
+    ) -> None:
+        after = Moment.now()
+        served(good())
+        report(asker, after.time - timedelta(seconds=5))
+        asker.prove(replace(PROOF, timeout=1), after=after)
+
+    def test_has_refused_a_switch_and_that_is_the_end(
+        self, asker: Asker, served: Callable[..., Server]
+    ) -> None:
+        server = served(good(OLD))
+        after = Moment.now()
+        report(asker, after.time, "refused", reason="ImportError: no", problem="code")
+        failure = problem(asker, PROOF, after=after)
+        assert str(failure) == "The new processes were not let in: ImportError: no"
+        assert server.asked == []
+
+    def test_of_another_pid_is_not_the_one_that_serves(
+        self, asker: Asker, served: Callable[..., Server]
+    ) -> None:
+        after = Moment.now()
+        served(good())
+        report(asker, after.time, "refused", reason="no", problem="code", pid=1)
+        asker.prove(after=after)
+
+
 class TestTheSitesOwnAddress:
     def test_must_answer_too(self, asker: Asker, served: Callable[..., Server]) -> None:
         asker.health = replace(asker.health, addresses=("/health/", "/own?deep=1"))
@@ -351,14 +406,6 @@ class TestTheSitesOwnAddress:
         served(good())
         asker.prove()
         assert other.paths() == ["/own"] * ANSWERS
-
-    @pytest.mark.parametrize(
-        ("url", "port"), [("http://localhost/x", 80), ("https://[::1]", 443), ("/x", 8080)]
-    )
-    def test_has_the_port_that_its_scheme_has(self, url: str, port: int) -> None:
-        connection, target = proof_module._connection(("127.0.0.1", 8080), url, 1)
-        assert connection.port == port
-        assert target == ("/" if port == 443 else "/x")
 
 
 class TestSoak:

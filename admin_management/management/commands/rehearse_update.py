@@ -1,5 +1,6 @@
 """``manage.py rehearse_update``."""
 
+import gc
 import json
 import tempfile
 from pathlib import Path
@@ -60,3 +61,6 @@ class Command(BaseCommand):
             }
             with open(options["report"], "w", encoding="utf-8", opener=private) as file:
                 json.dump(facts, file)
+        # The process ends here. Else the interpreter looks through all of Django once more, which
+        # is a fifth of the time of a rehearsal.
+        gc.freeze()

@@ -175,7 +175,7 @@ class ServedSite:
         plan = self.plan(run=run, **changes)
         self.state.run(run).mkdir()
         plan.write(self.state.run(run) / "plan.json")
-        journal = Journal(self.state.journal(run))
+        journal = Journal(self.state.journal(run), self.state.ballast)
         perform(plan, journal, self.environ, Redactor([]))
         journal.close()
         return replay(self.state.journal(run))

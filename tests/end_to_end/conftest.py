@@ -19,12 +19,18 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSite]:
-    """The demo's site with gunicorn under a PM2 of its own, on a free port."""
+def toolbox() -> Toolbox:
+    """uv and PM2, installed for the tests."""
     toolbox = Toolbox(Path(ROOT / ".demo"))
     if not toolbox.pm2.exists() or shutil.which("node") is None:
         pytest.skip("PM2 is not installed: python3 dev.py test installs it where npm is there")
     toolbox.install_uv()
+    return toolbox
+
+
+@pytest.fixture(scope="session")
+def site(toolbox: Toolbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSite]:
+    """The demo's site with gunicorn under a PM2 of its own, on a free port."""
     site = LiveSite(tmp_path_factory.mktemp("live") / "site", free_port(), toolbox)
     try:
         site.create()

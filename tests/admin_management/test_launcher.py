@@ -1,5 +1,6 @@
 """Asking for an update: joining, starting, settling. No step is executed here."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -299,6 +300,22 @@ def test_a_run_whose_runner_died_becomes_interrupted_in_its_last_step(checkout: 
         StepStatus.SUCCEEDED,
         StepStatus.INTERRUPTED,
     ]
+
+
+def test_a_dead_run_that_had_changed_something_is_handed_to_a_recovery(
+    checkout: Checkout,
+) -> None:
+    run = running_run()
+    journal = journal_of(run)
+    journal.event("checkpoint", revision="1" * 40)
+    assert settle() == 0
+    # The recovery holds the lock until it has ended: here it has no plan to go by.
+    with open(state_of_settings().lock) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    settle()
+    run.refresh_from_db()
+    assert run.status == Status.ROLLBACK_FAILED
+    assert "Its plan cannot be read" in run.message
 
 
 def test_a_run_that_was_claimed_but_never_begun_becomes_interrupted(checkout: Checkout) -> None:

@@ -1,0 +1,236 @@
+"""Take one guard away at a time, and see a named test fail for want of it. By hand:
+
+    .demo/environment-3.11/bin/python bench/mutations.py [--only WORD] [--write]
+
+Each mutation is made in a copy of the project. "caught" is what must be said of every one; a
+mutation whose text is not found any more is an error, so that the list stays true.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+COPIED = ("admin_management", "webhooks", "demo", "bench", "tests", "pyproject.toml", "README.md")
+
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-header")
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """In ``file`` the text ``old`` becomes ``new``, and ``test`` must fail."""
+
+    guard: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+RUNNER = "admin_management/runner"
+
+MUTATIONS = (
+    Mutation(
+        "a revision that was rolled back is quarantined",
+        f"{RUNNER}/pipeline.py",
+        "    if is_bad:\n",
+        "    if False:\n",
+        "tests/runner/test_rollback.py::test_a_rolled_back_revision_is_not_tried_again",
+    ),
+    Mutation(
+        "a process from before the restart proves nothing",
+        f"{RUNNER}/proof.py",
+        "ours.started < younger_than",
+        "False",
+        "tests/runner/test_proof.py -k from_before_the_restart",
+    ),
+    Mutation(
+        "another revision proves nothing",
+        f"{RUNNER}/proof.py",
+        "ours.revision != revision",
+        "False",
+        "tests/runner/test_proof.py -k not_given_by_another_revision",
+    ),
+    Mutation(
+        "one good answer is not enough",
+        f"{RUNNER}/proof.py",
+        "good = 0 if last.problem else good + 1",
+        "good = good if last.problem else ANSWERS",
+        "tests/runner/test_proof.py -k several_good_answers",
+    ),
+    Mutation(
+        "a switch that the server has refused is the end",
+        f"{RUNNER}/proof.py",
+        'report.get("result") == "refused"',
+        "False",
+        "tests/runner/test_proof.py -k has_refused_a_switch",
+    ),
+    Mutation(
+        "the soak notices that PM2 had to restart",
+        f"{RUNNER}/proof.py",
+        "if self._pid() != pid:",
+        "if False:",
+        "tests/runner/test_proof.py -k notices_that_pm2",
+    ),
+    Mutation(
+        "what may have to be put back is on the disk before anything changes",
+        f"{RUNNER}/pipeline.py",
+        'self.site.recorder.journal.event("checkpoint", **self.checkpoint.facts())',
+        "pass",
+        "tests/runner/test_crash_points.py -k a_run_killed_at_any_point",
+    ),
+    Mutation(
+        "a rollback switches the environment back",
+        f"{RUNNER}/rollback.py",
+        'self._part("undo_dependencies", self._undo_dependencies)',
+        "pass",
+        "tests/runner/test_rollback.py -k a_step_that_fails_is_undone",
+    ),
+    Mutation(
+        "a rollback collects the old static files",
+        f"{RUNNER}/rollback.py",
+        'self._part("undo_static_files", self._undo_static_files)',
+        "pass",
+        "tests/runner/test_rollback.py -k a_step_that_fails_is_undone",
+    ),
+    Mutation(
+        "a rollback reverses what the run has applied",
+        f"{RUNNER}/rollback.py",
+        'self._part("undo_migrations", self._undo_migrations)',
+        "pass",
+        "tests/runner/test_rollback.py -k new_processes_that_are_not_healthy",
+    ),
+    Mutation(
+        "a recovery is counted before it is made",
+        f"{RUNNER}/recovery.py",
+        'journal.event("recovering"',
+        'dict(event="recovering"',
+        "tests/runner/test_recovery.py -k is_counted_before_it_is_made",
+    ),
+    Mutation(
+        "what a dead runner had started is ended",
+        f"{RUNNER}/recovery.py",
+        "    end_children(progress)\n    _close_open_step",
+        "    _close_open_step",
+        "tests/runner/test_recovery.py -k ends_what_the_dead_runner_had_started",
+    ),
+    Mutation(
+        "the launcher hands a dead run to the recovery",
+        "admin_management/launcher.py",
+        "if _recover(state, lock):",
+        "if False:",
+        "tests/admin_management/test_launcher.py -k is_handed_to_a_recovery",
+    ),
+    Mutation(
+        "the whole group of a child is ended",
+        f"{RUNNER}/process.py",
+        "            os.killpg(self.pid, number)",
+        "            os.kill(self.pid, number)",
+        "tests/runner/test_process.py -k the_time_out_ends_the_whole_group",
+    ),
+    Mutation(
+        "a full disk gives the ballast up",
+        f"{RUNNER}/ballast.py",
+        "        self.path.unlink(missing_ok=True)\n\n    def _free",
+        "        pass\n\n    def _free",
+        "tests/runner/test_ballast.py",
+    ),
+    Mutation(
+        "a work tree with local changes is not touched",
+        f"{RUNNER}/preconditions.py",
+        "    check_clean(plan, repository)\n",
+        "",
+        "tests/runner/test_preconditions.py tests/runner/test_pipeline.py",
+    ),
+    Mutation(
+        "a run that is too far is not cancelled",
+        "admin_management/cancelling.py",
+        "    if progress.is_proved:",
+        "    if False:",
+        "tests/admin_management/test_cancelling.py -k new_revision_is_proved",
+    ),
+    Mutation(
+        "a page of another site changes nothing",
+        "admin_management/authentication.py",
+        "            raise PermissionDenied(REFUSED)",
+        "            pass",
+        "tests/admin_management/test_authentication.py -k page_of_another_site",
+    ),
+    Mutation(
+        "a signature is verified",
+        "webhooks/github.py",
+        "            raise UnverifiedError from None",
+        "            pass",
+        "tests/webhooks/test_github.py tests/webhooks/test_views.py",
+    ),
+)
+
+
+def is_caught(mutation: Mutation, folder: Path) -> bool:
+    """Whether the test fails in a copy with the mutation. Raises SystemExit if it is not there."""
+    path = folder / mutation.file
+    before = path.read_text(encoding="utf-8")
+    if mutation.old not in before:
+        raise SystemExit(f"{mutation.guard}: its text is not in {mutation.file} any more")
+    path.write_text(before.replace(mutation.old, mutation.new), encoding="utf-8")
+    try:
+        done = subprocess.run(
+            ("sh", "-c", f'exec "$@" {mutation.test}', "sh", *PYTEST),
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+    finally:
+        path.write_text(before, encoding="utf-8")
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"{mutation.guard}: {mutation.test} cannot be executed\n{done.stdout}")
+    return done.returncode == 1
+
+
+def take_away(only: str, say: Callable[[str], object]) -> int:
+    """How many mutations no test has noticed."""
+    missed = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for each in COPIED:
+            source = ROOT / each
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / each)
+        for mutation in MUTATIONS:
+            if only not in mutation.guard + mutation.file:
+                continue
+            caught = is_caught(mutation, folder)
+            missed += not caught
+            say(f"{'caught' if caught else 'MISSED'}  {mutation.guard}  ({mutation.file})")
+    say(f"{missed} missed")
+    return missed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="those with this in their guard or file")
+    parser.add_argument("--write", action="store_true", help="into bench/results/mutations.txt")
+    options = parser.parse_args()
+    told: list[str] = []
+
+    def say(line: str) -> None:
+        told.append(line)
+        print(line, flush=True)
+
+    missed = take_away(options.only, say)
+    if options.write:
+        (ROOT / "bench/results/mutations.txt").write_text("\n".join(told) + "\n")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

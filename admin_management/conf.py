@@ -66,6 +66,7 @@ class AdminManagementSettings:
     extra_steps: tuple[ExtraStep, ...] = ()
     rehearse: bool = True
     linked_files: tuple[str, ...] = LINKED_FILES
+    allowed_signers: str = ""
 
     @classmethod
     def load(cls) -> Self:
@@ -81,6 +82,8 @@ class AdminManagementSettings:
         values["extra_steps"] = _extra_steps(values.get("extra_steps", ()))
         values["rehearse"] = _flag("rehearse", values.get("rehearse", True))
         values["linked_files"] = _inner_paths(values.get("linked_files", LINKED_FILES))
+        signers = values.get("allowed_signers", "")
+        values["allowed_signers"] = _outer_path(signers, values["checkout"])
         return cls(**values)
 
 
@@ -192,6 +195,18 @@ def _inner_paths(value: object) -> tuple[str, ...]:
         if not isinstance(path, str) or Path(path).is_absolute() or ".." in Path(path).parts:
             raise _wrong("linked_files", f"has {path!r}", hint)
     return tuple(value)
+
+
+def _outer_path(value: object, checkout: Path) -> str:
+    """Outside the checkout: a push must not be able to say who may push."""
+    hint = 'Write the path of a file outside of the checkout, "/etc/site/allowed_signers".'
+    if value == "":
+        return ""
+    if not isinstance(value, str | Path) or not Path(value).is_absolute():
+        raise _wrong("allowed_signers", f"is {value!r}", hint)
+    if Path(value).resolve().is_relative_to(checkout.resolve()):
+        raise _wrong("allowed_signers", f"is {str(value)!r}, inside the checkout", hint)
+    return str(value)
 
 
 def _health_url(value: object) -> str:

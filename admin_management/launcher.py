@@ -375,6 +375,7 @@ def _plan(run: Run, state: StateDirectory, folder: Path) -> Plan:
         target=run.target_revision,
         reverse_migrations=_agreed_migrations(run),
         accept_rewritten=run.accept_rewritten,
+        allowed_signers=conf.allowed_signers,
         rehearsal=_rehearsal(conf),
         health=visit(),
     )

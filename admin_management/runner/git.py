@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .process import Child
@@ -64,10 +64,13 @@ class Repository:
         """What git printed, without the last newline. Raises GitError."""
         return self._ask(*arguments, timeout=timeout).decode(errors="replace").rstrip("\n")
 
-    def _ask(self, *arguments: str, timeout: float = QUERY_TIMEOUT) -> bytes:
+    def _ask(
+        self, *arguments: str, timeout: float = QUERY_TIMEOUT, options: Sequence[str] = ()
+    ) -> bytes:
+        words = (word for option in options for word in ("-c", option))
         try:
             done = subprocess.run(
-                hardened(self._git, *arguments),
+                hardened(self._git, *words, *arguments),
                 cwd=self._checkout,
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
@@ -121,6 +124,22 @@ class Repository:
             if name == reference:
                 return revision
         raise GitError(f"{remote} has no branch {branch}.")
+
+    def verify_commit(self, revision: str, signers: Path) -> None:
+        """Raises GitError unless one of ``signers``, ssh-keygen(1), has signed this very commit.
+
+        A signature of GPG must be of a key that the user's keyring trusts fully. The programs are
+        git's defaults: a repository's own configuration does not say who verifies.
+        """
+        options = (
+            f"gpg.ssh.allowedSignersFile={signers}",
+            "gpg.ssh.program=ssh-keygen",
+            "gpg.program=gpg",
+            "gpg.openpgp.program=gpg",
+            "gpg.x509.program=false",
+            "gpg.minTrustLevel=fully",
+        )
+        self._ask("verify-commit", "--", revision, options=options)
 
     def git_directory(self) -> Path:
         return Path(self.ask("rev-parse", "--absolute-git-dir"))

@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Callable
 
-from .redact import Redactor
+from .redact import LONGEST_KEY, REDACTED, PrivateKeys, Redactor
 
 KEPT = 256 * 1024
 """Bytes kept of the beginning, and again of the end."""
@@ -25,6 +25,7 @@ class OutputSink:
     def __init__(self, emit: Callable[[str], None], redactor: Redactor) -> None:
         self._emit = emit
         self._redactor = redactor
+        self._keys = PrivateKeys()
         self._digest = hashlib.sha256()
         self._pending = b""
         self._room = KEPT
@@ -86,7 +87,10 @@ class OutputSink:
         gap = self.total - head - len(shown)
         if gap:
             self._emit(f"[… {gap:,} bytes left out …]\n")
-        self._pass_on(_LINE_END.split(shown.rstrip(b"\r\n")) if shown else [])
+        lines = _LINE_END.split(shown.rstrip(b"\r\n")) if shown else []
+        if gap:
+            self._keys.skip_to(line.decode(errors="replace") for line in lines[:LONGEST_KEY])
+        self._pass_on(lines)
 
     def _pass_on(self, lines: list[bytes]) -> None:
         # Together: an entry of the journal for each would be forty times the size of short lines.
@@ -95,4 +99,6 @@ class OutputSink:
 
     def _cleaned(self, line: bytes) -> str:
         text = _ESCAPES.sub("", line.decode("utf-8", errors="replace"))
+        if self._keys.hides(text):
+            return REDACTED
         return self._redactor.output(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text))

@@ -19,6 +19,7 @@ from .proof import BEGINNING, Moment, Proof, UnhealthyError, load_http
 from .redact import Redactor
 from .rehearsal import Report, rehearse, remove_work_trees
 from .rollback import IRREVERSIBLE, UNDO_TIMEOUT, Rollback
+from .signatures import check_signature
 from .site import Site
 from .status import Status
 
@@ -230,6 +231,7 @@ class Update:
                 site.to_revision = site.repository.revision(site.remote_branch)
             self._look_at_revisions()
             check_history(site, self._live)
+            check_signature(site)
 
     def _look_at_revisions(self) -> None:
         site = self.site

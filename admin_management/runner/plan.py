@@ -62,7 +62,8 @@ class Plan:
 
     ``target`` is a recorded revision to go back to; without one the run goes for the remote's tip.
     ``reverse_migrations`` are those, as ``app.name`` in the order they were applied, that the
-    target does not know. ``accept_rewritten`` lets it follow a branch that was rewritten. Without
+    target does not know. ``accept_rewritten`` lets it follow a branch that was rewritten.
+    ``allowed_signers`` is a file, ssh-keygen(1): the tip must be signed by one of them. Without
     ``rehearsal`` nothing is tried beforehand, without ``health`` nothing is proved.
     ``prove_environment`` is executed with a newly built environment before it goes live,
     ``undo_migrations`` when a run is rolled back, and ``settle`` after the run has ended, with
@@ -88,6 +89,7 @@ class Plan:
     target: str = ""
     reverse_migrations: tuple[str, ...] = ()
     accept_rewritten: bool = False
+    allowed_signers: str = ""
     rehearsal: Rehearsal | None = None
     health: Health | None = None
     version: int = PLAN_VERSION

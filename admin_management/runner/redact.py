@@ -47,6 +47,12 @@ _PATTERNS = (
 
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
 
+_KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----")
+_KEY_ENDS = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----")
+
+LONGEST_KEY = 300
+"""Lines after which a key that began and does not end is none."""
+
 
 def looks_secret(name: str) -> bool:
     """Whether a setting or variable of this name is likely to hold a secret."""
@@ -89,6 +95,30 @@ class Redactor:
         for pattern in _PATTERNS:
             text = pattern.sub(REDACTED, text)
         return text
+
+
+class PrivateKeys:
+    """Tells the lines of private keys, RFC 7468 and RFC 9580, from the others of one output."""
+
+    def __init__(self) -> None:
+        self._lines_left = 0
+
+    def hides(self, line: str) -> bool:
+        """Whether the next line of the output is one of a key's."""
+        if _KEY_BEGINS.search(line):
+            self._lines_left = LONGEST_KEY
+        is_hidden = self._lines_left > 0
+        self._lines_left = 0 if _KEY_ENDS.search(line) else max(0, self._lines_left - 1)
+        return is_hidden
+
+    def skip_to(self, lines: Iterable[str]) -> None:
+        """After a gap: these come next, and may begin in the middle of a key."""
+        for line in lines:
+            if _KEY_BEGINS.search(line):
+                return
+            if _KEY_ENDS.search(line):
+                self._lines_left = LONGEST_KEY
+                return
 
 
 def _parts(value: str) -> set[str]:

@@ -69,12 +69,14 @@ def test_every_key_can_be_set(settings: Any) -> None:
         EXTRA_STEPS=[WARM | {"after": "migrations"}],
         REHEARSE=False,
         LINKED_FILES=["conf/local.toml"],
+        ALLOWED_SIGNERS="/etc/site/allowed_signers",
     )
     assert (conf.checkout, conf.remote, conf.branch) == (Path("/srv/other"), "upstream", "main")
     assert (conf.pm2_process, conf.environment) == ("my site", "env")
     assert (conf.uv, conf.pm2) == ("/opt/uv", "/opt/pm2")
     assert conf.health_url == "/healthz/?deep=1"
     assert (conf.rehearse, conf.linked_files) == (False, ("conf/local.toml",))
+    assert conf.allowed_signers == "/etc/site/allowed_signers"
     assert conf.timeouts == {**DEFAULT_TIMEOUTS, "migrations": 1800, "restart": 0.5}
     assert conf.extra_steps == (
         ExtraStep(
@@ -84,6 +86,13 @@ def test_every_key_can_be_set(settings: Any) -> None:
             after="migrations",
         ),
     )
+
+
+@pytest.mark.parametrize("place", ["signers", "/srv/site/signers", "/srv/x/../site/a", 5])
+def test_who_may_sign_is_not_said_by_what_they_sign(settings: Any, place: object) -> None:
+    with pytest.raises(SettingsError, match="ALLOWED_SIGNERS") as raised:
+        load(settings, CHECKOUT="/srv/site", ALLOWED_SIGNERS=place)
+    assert "outside of the checkout" in raised.value.hint
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from admin_management.runner import output
 from admin_management.runner.output import KEPT, OutputSink
-from admin_management.runner.redact import Redactor
+from admin_management.runner.redact import LONGEST_KEY, Redactor
 
 GAP = re.compile(r"^\[… ([\d,]+) bytes left out …\]\n", re.MULTILINE)
 
@@ -191,3 +191,46 @@ def test_what_is_passed_on_is_whole_lines_that_every_database_can_store(
         assert text.endswith("\n")
         assert not set(text) & {"\x00", "\x1b", "\r"}
         text.encode()
+
+
+KEY = "\n".join(
+    [
+        "-----BEGIN OPENSSH PRIVATE KEY-----",
+        *["b3BlbnNzaC1rZXktdjEAAAAABG5vbmU"] * 5,
+        "-----END OPENSSH PRIVATE KEY-----",
+    ]
+)
+
+
+class TestAPrivateKey:
+    def test_is_hidden_whole_and_nothing_around_it(self) -> None:
+        shown = text_of(f"before\n{KEY}\nafter\n".encode())
+        assert shown == "before\n" + "[REDACTED]\n" * 7 + "after\n"
+
+    def test_is_hidden_in_whatever_pieces_it_comes(self) -> None:
+        data = f"before\n{KEY}\nafter\n".encode()
+        shown = text_of(*(data[at : at + 7] for at in range(0, len(data), 7)))
+        assert shown == "before\n" + "[REDACTED]\n" * 7 + "after\n"
+
+    def test_in_one_line_is_hidden_and_the_next_line_is_not(self) -> None:
+        one_line = KEY.replace("\n", "\\n")
+        assert text_of(f"{one_line}\nafter\n".encode()) == "[REDACTED]\nafter\n"
+
+    def test_that_never_ends_does_not_black_out_the_rest(self) -> None:
+        begin = KEY.splitlines()[0]
+        shown = text_of(f"{begin}\n".encode() + b"line\n" * LONGEST_KEY)
+        assert shown.splitlines()[-1] == "line"
+
+    def test_of_which_a_gap_has_taken_the_beginning_is_hidden(self) -> None:
+        head, middle = b"x" * 99 + b"\n", KEY.encode()
+        data = head * (KEPT // 100) + head * 9_000
+        # The kept end begins within the key.
+        end = middle[50:] + b"\n" + head * ((KEPT - len(middle) + 50) // 100 - 1)
+        shown = text_of(data + middle[:50] + end)
+        assert "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU" not in shown
+        assert "[REDACTED]\n" in shown
+        assert shown.endswith("x\n")
+
+    def test_whose_certificate_is_public_is_left_alone(self) -> None:
+        text = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+        assert text_of(text.encode()) == text

@@ -1,0 +1,163 @@
+"""Signed commits, with real keys."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from admin_management.runner.execution import StepFailedError
+from admin_management.runner.signatures import check_signature
+from tests.runner.conftest import Site
+
+
+class Signer:
+    """Somebody with a key of SSH."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.key = folder / name
+        argv = ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(self.key))
+        subprocess.run(argv, check=True)
+        kind, key, _ = self.key.with_suffix(".pub").read_text().split()
+        self.public = f"{kind} {key}"
+
+    def signs(self, site: Site, text: str) -> str:
+        """Push a commit that is signed; its SHA."""
+        author = site.checkout.author
+        (author / "version.txt").write_text(text)
+        sign = ("-c", "gpg.format=ssh", "-c", f"user.signingkey={self.key}")
+        site.checkout.git(*sign, "commit", "-q", "-a", "-S", "-m", text, cwd=author)
+        site.checkout.git("push", "-q", "origin", "master", cwd=author)
+        site.checkout.git("fetch", "-q")
+        return site.checkout.revision(author)
+
+
+@pytest.fixture
+def alice(tmp_path: Path) -> Signer:
+    return Signer(tmp_path, "alice")
+
+
+@pytest.fixture
+def signers(tmp_path: Path, alice: Signer) -> Path:
+    path = tmp_path / "allowed_signers"
+    path.write_text(f"alice@example.com {alice.public}\n")
+    return path
+
+
+def check(site: Site, revision: str, signers: Path | str, target: str = "") -> None:
+    with site.at_work(allowed_signers=str(signers), target=target) as runners_site:
+        runners_site.to_revision = revision
+        check_signature(runners_site)
+
+
+def refusal(site: Site, revision: str, signers: Path) -> str:
+    with pytest.raises(StepFailedError) as raised:
+        check(site, revision, signers)
+    assert raised.value.hint
+    return str(raised.value)
+
+
+def test_a_commit_that_somebody_listed_has_signed_may_go_live(
+    site: Site, alice: Signer, signers: Path
+) -> None:
+    check(site, alice.signs(site, "2\n"), signers)
+
+
+def test_an_unsigned_commit_may_not(site: Site, signers: Path) -> None:
+    revision = site.checkout.commit({"version.txt": "2\n"})
+    site.checkout.git("fetch", "-q")
+    said = refusal(site, revision, signers)
+    assert said == (
+        f"{revision[:7]} is not signed by anybody on the list: git verify-commit failed with "
+        "exit code 1"
+    )
+
+
+def test_one_signed_with_another_key_may_not(site: Site, signers: Path, tmp_path: Path) -> None:
+    revision = Signer(tmp_path, "mallory").signs(site, "2\n")
+    assert "No principal matched" in refusal(site, revision, signers)
+
+
+def test_one_signed_with_a_key_that_has_expired_may_not(
+    site: Site, alice: Signer, signers: Path
+) -> None:
+    signers.write_text(f'alice@example.com valid-before="20200101" {alice.public}\n')
+    assert "is not signed by" in refusal(site, alice.signs(site, "2\n"), signers)
+
+
+def test_one_on_top_of_a_signed_one_may_not(site: Site, alice: Signer, signers: Path) -> None:
+    alice.signs(site, "2\n")
+    revision = site.checkout.commit({"version.txt": "3\n"})
+    site.checkout.git("fetch", "-q")
+    assert "is not signed by" in refusal(site, revision, signers)
+
+
+def test_what_the_repository_says_about_who_verifies_is_not_heeded(
+    site: Site, tmp_path: Path, signers: Path
+) -> None:
+    mallory = Signer(tmp_path, "mallory")
+    revision = mallory.signs(site, "2\n")
+    own = tmp_path / "own_signers"
+    own.write_text(f"mallory@example.com {mallory.public}\n")
+    site.checkout.git("config", "gpg.ssh.allowedSignersFile", str(own))
+    site.checkout.git("config", "gpg.ssh.program", "true")
+    assert "is not signed by" in refusal(site, revision, signers)
+
+
+def test_a_list_that_is_not_there_lets_nothing_through(
+    site: Site, alice: Signer, tmp_path: Path
+) -> None:
+    revision = alice.signs(site, "2\n")
+    assert "is not there" in refusal(site, revision, tmp_path / "nothing")
+
+
+def test_without_a_list_and_on_the_way_back_nothing_is_asked(site: Site, signers: Path) -> None:
+    revision = site.checkout.revision()
+    check(site, revision, "")
+    check(site, revision, signers, target=revision)
+
+
+def test_a_run_ends_at_the_fetch_and_nothing_live_has_changed(site: Site, signers: Path) -> None:
+    before = site.checkout.revision()
+    site.checkout.commit({"version.txt": "2\n"})
+    progress = site.update(allowed_signers=str(signers))
+    assert (progress.status, progress.failed_step) == ("failed", "fetch")
+    assert "is not signed by anybody on the list" in progress.message
+    assert site.checkout.revision() == before
+
+
+class TestGpg:
+    @pytest.fixture
+    def gnupg(
+        self, site: Site, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    ) -> Path:
+        """A keyring with one key, whose owner is trusted."""
+        home = tmp_path_factory.mktemp("gnupg")
+        home.chmod(0o700)
+        monkeypatch.setenv("GNUPGHOME", str(home))
+        (Path(site.environ["HOME"]) / ".gnupg").symlink_to(home)
+        batch = ("gpg", "--batch", "--quiet", "--passphrase", "")
+        subprocess.run(
+            (*batch, "--quick-generate-key", "alice@example.com", "ed25519", "sign"), check=True
+        )
+        return home
+
+    def signed(self, site: Site) -> str:
+        author = site.checkout.author
+        (author / "version.txt").write_text("2\n")
+        sign = ("-c", "user.signingkey=alice@example.com")
+        site.checkout.git(*sign, "commit", "-q", "-a", "-S", "-m", "Signed", cwd=author)
+        site.checkout.git("push", "-q", "origin", "master", cwd=author)
+        site.checkout.git("fetch", "-q")
+        return site.checkout.revision(author)
+
+    def test_a_key_that_the_keyring_trusts_may_go_live(
+        self, site: Site, gnupg: Path, signers: Path
+    ) -> None:
+        check(site, self.signed(site), signers)
+
+    def test_one_that_it_does_not_trust_may_not(
+        self, site: Site, gnupg: Path, signers: Path
+    ) -> None:
+        revision = self.signed(site)
+        (gnupg / "trustdb.gpg").unlink()
+        assert "is not signed by" in refusal(site, revision, signers)

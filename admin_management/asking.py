@@ -15,6 +15,7 @@ from . import launcher
 from .client import address_of
 from .launcher import Requester
 from .models import Options, Run, StepRun, Trigger
+from .permissions import require_wishes
 from .runner.render import render_log
 from .runner.status import Status
 
@@ -44,7 +45,11 @@ def requester_of(request: HttpRequest | Request) -> Requester:
 def ask(
     request: HttpRequest | Request, trigger: Trigger, *, reason: str, **options: Unpack[Options]
 ) -> tuple[Run, bool]:
-    """Ask for an update in the name of the signed-in user. See launcher.request_update."""
+    """Ask for an update in the name of the signed-in user. See launcher.request_update.
+
+    Raises PermissionDenied if they wish for more than they may.
+    """
+    require_wishes(request, options)
     requester = requester_of(request)
     return launcher.request_update(trigger=trigger, requester=requester, reason=reason, **options)
 

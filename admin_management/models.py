@@ -150,6 +150,12 @@ class Run(models.Model):
 
     class Meta:
         ordering = ("-requested_at", "-id")
+        permissions = (
+            ("request_update", "Can ask for an update"),
+            ("cancel_update", "Can cancel an update"),
+            ("roll_back_update", "Can go back to an earlier update"),
+            ("accept_rewritten_history", "Can ask for an update that accepts rewritten history"),
+        )
         indexes = (models.Index(fields=["-requested_at", "-id"]),)
         constraints = (
             models.UniqueConstraint(
@@ -379,6 +385,7 @@ class Hold(models.Model):
 
     class Meta:
         ordering = ("-held_at", "-id")
+        permissions = (("hold_updates", "Can hold and release updates, and override a hold"),)
         constraints = (
             models.UniqueConstraint(
                 fields=["node"], condition=Q(released_at=None), name="one_hold_per_node"

@@ -8,7 +8,13 @@ from urllib.parse import urlsplit
 
 from django.apps import apps
 from django.db import transaction
-from rest_framework.exceptions import APIException, NotFound, ParseError, ValidationError
+from rest_framework.exceptions import (
+    APIException,
+    NotFound,
+    ParseError,
+    PermissionDenied,
+    ValidationError,
+)
 from rest_framework.metadata import SimpleMetadata
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.pagination import BasePagination, Cursor, CursorPagination
@@ -21,10 +27,9 @@ from rest_framework.settings import DEFAULTS, IMPORT_STRINGS, APISettings
 from rest_framework.viewsets import GenericViewSet
 
 from .authentication import SameOriginSessionAuthentication
-from .client import address_of
 from .exceptions import ConflictError
 from .headers import protect
-from .permissions import IsStaff, record_refusal
+from .permissions import IsAllowed, record_refusal
 
 LARGEST_BODY = 64 * 1024
 
@@ -90,11 +95,11 @@ class Negotiation(DefaultContentNegotiation):
 
 
 class StaffViewSet(GenericViewSet[Any]):
-    """What all endpoints share: staff only, same origin, JSON in, JSON or a browsable page out."""
+    """What all endpoints share: who may, same origin, JSON in, JSON or a browsable page out."""
 
     settings = OWN_SETTINGS
     authentication_classes = (SameOriginSessionAuthentication,)
-    permission_classes = (IsStaff,)
+    permission_classes = (IsAllowed,)
     parser_classes = (JSONObjectParser,)
     renderer_classes = (Renderer, BrowsableRenderer)
     throttle_classes = ()
@@ -123,9 +128,9 @@ class StaffViewSet(GenericViewSet[Any]):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         try:
             super().initial(request, *args, **kwargs)
-        except APIException:
+        except PermissionDenied:
             if request.method not in SAFE_METHODS:
-                record_refusal(request.user, address=address_of(request))
+                record_refusal(request)
             raise
 
     def finalize_response(

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.db import connection
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+
+from admin_management.permissions import CHANGES, WISHES
 
 IDENTITY = ("-c", "user.name=Tester", "-c", "user.email=tester@example.com")
 
@@ -78,10 +80,27 @@ def checkout(tmp_path: Path, settings: Any) -> Checkout:
     return made
 
 
+def permit(user: User, *names: str) -> None:
+    """Give a user permissions of this package, as the admin of the site does."""
+    granted = Permission.objects.filter(
+        content_type__app_label="admin_management", codename__in=names
+    )
+    assert granted.count() == len(set(names))
+    user.user_permissions.add(*granted)
+
+
 @pytest.fixture
 def alice(db: None) -> User:
-    """Alice is staff."""
-    return User.objects.create_user("alice", "alice@example.com", "secret-of-alice", is_staff=True)
+    """Alice is staff and may make every change."""
+    alice = User.objects.create_user("alice", "alice@example.com", "secret-of-alice", is_staff=True)
+    permit(alice, *CHANGES.values(), *WISHES.values())
+    return alice
+
+
+@pytest.fixture
+def carol(db: None) -> User:
+    """Carol is staff and may look."""
+    return User.objects.create_user("carol", "carol@example.com", "secret-of-carol", is_staff=True)
 
 
 @pytest.fixture

@@ -42,37 +42,6 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
-            name="Hold",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("node", models.CharField(max_length=100)),
-                ("reason", models.CharField(max_length=500)),
-                ("actor_name", models.CharField(blank=True, max_length=200)),
-                ("held_at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("expires_at", models.DateTimeField(blank=True, null=True)),
-                ("released_at", models.DateTimeField(blank=True, null=True)),
-                ("released_by", models.CharField(blank=True, max_length=200)),
-                (
-                    "actor",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ("-held_at", "-id"),
-            },
-        ),
-        migrations.CreateModel(
             name="Run",
             fields=[
                 (
@@ -143,6 +112,15 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-requested_at", "-id"),
+                "permissions": (
+                    ("request_update", "Can ask for an update"),
+                    ("cancel_update", "Can cancel an update"),
+                    ("roll_back_update", "Can go back to an earlier update"),
+                    (
+                        "accept_rewritten_history",
+                        "Can ask for an update that accepts rewritten history",
+                    ),
+                ),
             },
         ),
         migrations.CreateModel(
@@ -193,6 +171,47 @@ class Migration(migrations.Migration):
                 "ordering": ("position",),
             },
         ),
+        migrations.CreateModel(
+            name="Hold",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("node", models.CharField(max_length=100)),
+                ("reason", models.CharField(max_length=500)),
+                ("actor_name", models.CharField(blank=True, max_length=200)),
+                ("held_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("released_at", models.DateTimeField(blank=True, null=True)),
+                ("released_by", models.CharField(blank=True, max_length=200)),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ("-held_at", "-id"),
+                "permissions": (
+                    ("hold_updates", "Can hold and release updates, and override a hold"),
+                ),
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("released_at", None)),
+                        fields=("node",),
+                        name="one_hold_per_node",
+                    )
+                ],
+            },
+        ),
         migrations.AddIndex(
             model_name="run",
             index=models.Index(
@@ -223,14 +242,6 @@ class Migration(migrations.Migration):
                 ),
                 fields=("node",),
                 name="one_waiting_rollback_per_node",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="hold",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("released_at", None)),
-                fields=("node",),
-                name="one_hold_per_node",
             ),
         ),
         migrations.AddConstraint(

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from . import launcher
 from .client import address_of
 from .launcher import Requester
-from .models import Options, Run, StepRun, Trigger
+from .models import ApiToken, Options, Run, StepRun, Trigger
 from .permissions import require_wishes
 from .runner.render import render_log
 from .runner.status import Status
@@ -35,11 +35,12 @@ class LogPiece:
 
 
 def requester_of(request: HttpRequest | Request) -> Requester:
-    """The signed-in user, and where they are."""
-    user = request.user
-    return Requester(
-        name=str(user.get_username())[:200], user_id=user.pk, address=address_of(request)
-    )
+    """The signed-in user, the token that they have used if it was one, and where they are."""
+    user, token = request.user, getattr(request, "auth", None)
+    name = str(user.get_username())
+    if isinstance(token, ApiToken):
+        name = f"{name[:90]} (token {token.name})"
+    return Requester(name=name[:200], user_id=user.pk, address=address_of(request))
 
 
 def ask(

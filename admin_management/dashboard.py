@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
+from math import ceil
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +31,7 @@ from .models import Hold, Run, StepRun, Trigger
 from .permissions import obstacle, permissions_of, record_refusal
 from .status import read_status
 from .steps import Tools, ordered_steps
+from .throttling import ChangeThrottle
 
 LISTED_RUNS = 20
 
@@ -47,7 +49,7 @@ def staff_page(*methods: str) -> Callable[[type_of_view], type_of_view]:
         @require_http_methods(methods)
         def guarded(request: HttpRequest, **arguments: Any) -> HttpResponse:
             try:
-                return _turn_away(request) or view(request, **arguments)
+                return _turn_away(request) or _throttled(request) or view(request, **arguments)
             except Http404:
                 return _problem(request, 404, "There is no such update.")
             except PermissionDenied as error:
@@ -211,8 +213,18 @@ def _turn_away(request: HttpRequest) -> HttpResponse | None:
     return redirect_to_login(request.get_full_path(), reverse("admin:login"))
 
 
+def _throttled(request: HttpRequest) -> HttpResponse | None:
+    throttle = ChangeThrottle()
+    if throttle.allow_request(request, None):  # type: ignore[arg-type] # it needs neither
+        return None
+    wait = ceil(throttle.wait() or 1)
+    answer = _problem(request, 429, f"Too many changes in a minute: try again in {wait} s.")
+    answer["Retry-After"] = str(wait)
+    return answer
+
+
 def _problem(request: HttpRequest, status: int, problem: str) -> HttpResponse:
-    title = "Not found" if status == 404 else "Not allowed"
+    title = {404: "Not found", 429: "Not so fast"}.get(status, "Not allowed")
     return _page(request, "problem", {"title": title, "problem": problem}, status=status)
 
 

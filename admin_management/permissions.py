@@ -15,7 +15,7 @@ from rest_framework.request import Request
 
 from .audit import Kind
 from .client import address_of
-from .models import AuditEvent
+from .models import ApiToken, AuditEvent, Scope
 
 logger = logging.getLogger("admin_management")
 
@@ -74,6 +74,9 @@ def obstacle(request: HttpRequest | Request) -> str | None:
         return NOT_STAFF
     if request.method in SAFE_METHODS:
         return None
+    token = getattr(request, "auth", None)
+    if isinstance(token, ApiToken) and token.scope != Scope.UPDATE:
+        return "This token may only read."
     match = request.resolver_match
     needed = CHANGES.get((request.method or "", match.url_name or "")) if match else None
     if needed is None:

@@ -30,6 +30,8 @@ from .authentication import SameOriginSessionAuthentication
 from .exceptions import ConflictError
 from .headers import protect
 from .permissions import IsAllowed, record_refusal
+from .throttling import ChangeThrottle
+from .tokens import TokenAuthentication
 
 LARGEST_BODY = 64 * 1024
 
@@ -98,11 +100,11 @@ class StaffViewSet(GenericViewSet[Any]):
     """What all endpoints share: who may, same origin, JSON in, JSON or a browsable page out."""
 
     settings = OWN_SETTINGS
-    authentication_classes = (SameOriginSessionAuthentication,)
+    authentication_classes = (TokenAuthentication, SameOriginSessionAuthentication)
     permission_classes = (IsAllowed,)
     parser_classes = (JSONObjectParser,)
     renderer_classes = (Renderer, BrowsableRenderer)
-    throttle_classes = ()
+    throttle_classes = (ChangeThrottle,)
     filter_backends = ()
     pagination_class: type[BasePagination] | None = None
     versioning_class = None

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from admin_management.permissions import CHANGES, WISHES
+from admin_management.throttling import COUNTS
 
 IDENTITY = ("-c", "user.name=Tester", "-c", "user.email=tester@example.com")
 
@@ -65,6 +66,12 @@ def django_db_modify_db_settings(
     if connection.vendor == "sqlite":
         path = tmp_path_factory.mktemp("database") / "db.sqlite3"
         connection.settings_dict["TEST"]["NAME"] = str(path)
+
+
+@pytest.fixture(autouse=True)
+def nothing_counted() -> None:
+    """No test is throttled for what the ones before it did."""
+    COUNTS.clear()
 
 
 @pytest.fixture

@@ -183,3 +183,20 @@ def test_refusals_are_as_the_schema_says(
 def test_a_stranger_is_refused_as_the_schema_says(client: Client, schema: dict[str, Any]) -> None:
     check(schema, client.get(UPDATE), UPDATE)
     check(schema, client.post(UPDATE), UPDATE, "post")
+
+
+def test_who_is_not_staff_is_refused_as_the_schema_says(
+    client: Client, bob: User, schema: dict[str, Any]
+) -> None:
+    client.force_login(bob)
+    check(schema, client.get(UPDATE), UPDATE)
+    check(schema, client.post(UPDATE), UPDATE, "post")
+
+
+def test_too_many_changes_are_refused_as_the_schema_says(
+    staff: Client, schema: dict[str, Any], checkout: Checkout
+) -> None:
+    while (answer := staff.post(UPDATE, content_type="application/json")).status_code == 202:
+        pass
+    check(schema, answer, UPDATE, "post")
+    assert answer.status_code == 429

@@ -1,11 +1,13 @@
 """What the API and the dashboard share: who asks, and how a run stands this moment."""
 
+import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Unpack
+from typing import Any, Unpack
 from uuid import UUID
 
+from django.db import transaction
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -14,7 +16,7 @@ from rest_framework.request import Request
 from . import launcher
 from .client import address_of
 from .launcher import Requester
-from .models import ApiToken, Options, Run, StepRun, Trigger
+from .models import ApiToken, IdempotencyKey, Options, Run, StepRun, Trigger
 from .permissions import require_wishes
 from .runner.render import render_log
 from .runner.status import Status
@@ -53,6 +55,24 @@ def ask(
     require_wishes(request, options)
     requester = requester_of(request)
     return launcher.request_update(trigger=trigger, requester=requester, reason=reason, **options)
+
+
+def ask_once(
+    request: HttpRequest | Request, trigger: Trigger, key: str, **wanted: Any
+) -> tuple[Run, bool]:
+    """As ``ask``, but the same key of the same user gets the run that it has got before.
+
+    Raises KeyReusedError if it was used for something else.
+    """
+    require_wishes(request, wanted)
+    with transaction.atomic():
+        body = json.dumps(wanted, sort_keys=True)
+        claimed, is_new = IdempotencyKey.objects.claim(request.user.pk, key, body)
+        if is_new:
+            run, is_new_run = ask(request, trigger, **wanted)
+            claimed.answer_with(run, coalesced=not is_new_run)
+    run = claimed.run  # type: ignore[assignment] # committed, so it has one
+    return run, not claimed.coalesced
 
 
 def settle() -> None:

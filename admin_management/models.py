@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from .audit import Kind, canonical_text
 from .conf import node
-from .exceptions import AppendOnlyError, ConflictError
+from .exceptions import AppendOnlyError, ConflictError, KeyReusedError
 from .runner.journal import Progress, StepProgress
 from .runner.status import Status, StepStatus
 
@@ -418,6 +418,60 @@ class Hold(models.Model):
         AuditEvent.objects.append(
             kind, actor=actor, hold=self.pk, node=self.node, expires_at=expires_at, **facts
         )
+
+
+class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
+    """Keys, by who has sent them."""
+
+    def claim(self, user_id: Any, key: str, body: str) -> tuple["IdempotencyKey", bool]:
+        """The row of this user's key, and whether it is new and wants a run.
+
+        Call it in the transaction that makes the run: of two at once the second waits for the
+        first. Raises KeyReusedError if the key came with another body before.
+        """
+        old = timezone.now() - IdempotencyKey.LIFETIME
+        self.filter(user_id=user_id, created_at__lte=old).delete()
+        digest = hashlib.sha256(body.encode()).hexdigest()
+        try:
+            with transaction.atomic():
+                return self.create(user_id=user_id, key=key, body_sha256=digest), True
+        except IntegrityError:
+            known = self.select_related("run").get(user_id=user_id, key=key)
+        if known.body_sha256 != digest:
+            raise KeyReusedError
+        return known, False
+
+
+class IdempotencyKey(models.Model):
+    """A request for an update that may be sent again, and the run that it has got.
+
+    ``run`` is null only inside the transaction that asks for it.
+    """
+
+    LIFETIME = timedelta(hours=24)
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=255)
+    body_sha256 = models.CharField(max_length=64)
+    run = models.ForeignKey(Run, null=True, on_delete=models.CASCADE, related_name="+")
+    coalesced = models.BooleanField(default=False)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects: ClassVar[IdempotencyKeyQuerySet] = IdempotencyKeyQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        default_permissions = ()
+        constraints = (
+            models.UniqueConstraint(fields=["user", "key"], name="one_row_per_key_of_a_user"),
+        )
+
+    def __str__(self) -> str:
+        return self.key
+
+    def answer_with(self, run: Run, *, coalesced: bool) -> None:
+        """Remember what the request has got."""
+        self.run, self.coalesced = run, coalesced
+        self.save(update_fields=["run", "coalesced"])
 
 
 class Scope(models.TextChoices):

@@ -27,7 +27,7 @@ from rest_framework.settings import DEFAULTS, IMPORT_STRINGS, APISettings
 from rest_framework.viewsets import GenericViewSet
 
 from .authentication import SameOriginSessionAuthentication
-from .exceptions import ConflictError
+from .exceptions import ConflictError, KeyReusedError
 from .headers import protect
 from .permissions import IsAllowed, record_refusal
 from .throttling import ChangeThrottle
@@ -48,6 +48,11 @@ class TooLargeError(APIException):
 class NotPossibleError(APIException):
     status_code = 409
     default_code = "conflict"
+
+
+class ReusedError(APIException):
+    status_code = 422
+    default_code = "key_reused"
 
 
 class JSONObjectParser(BaseParser):
@@ -123,9 +128,11 @@ class StaffViewSet(GenericViewSet[Any]):
         return [Renderer()]
 
     def handle_exception(self, exc: Exception) -> Response:
-        return super().handle_exception(
-            NotPossibleError(str(exc)) if isinstance(exc, ConflictError) else exc
-        )
+        if isinstance(exc, ConflictError):
+            exc = NotPossibleError(str(exc))
+        elif isinstance(exc, KeyReusedError):
+            exc = ReusedError(str(exc))
+        return super().handle_exception(exc)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         try:

@@ -70,6 +70,13 @@ LOCATION = OpenApiParameter(
     "Location", str, OpenApiParameter.HEADER, response=[202], description="The path of the run."
 )
 
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    {"type": "string", "minLength": 1, "maxLength": 255},
+    OpenApiParameter.HEADER,
+    description="The same one with the same body gets the same run, for 24 hours.",
+)
+
 
 class SameOriginSession(SessionScheme):
     """The session cookie."""
@@ -135,10 +142,11 @@ class UpdateViews(OpenApiViewExtension):
             ),
             create=extend_schema(
                 request=ours.UpdateRequestSerializer,
-                parameters=[LOCATION],
+                parameters=[LOCATION, IDEMPOTENCY_KEY],
                 responses={
                     202: ours.AcceptedRunSerializer,
                     400: WRONG,
+                    422: OpenApiResponse(ours.DetailSerializer, "The key came with another body."),
                     **DOORS,
                     **BODY_REFUSED,
                 },

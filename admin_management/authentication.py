@@ -16,6 +16,8 @@ from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 
+from .conf import AdminManagementSettings
+
 logger = logging.getLogger("admin_management")
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -25,6 +27,12 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 REFUSED = (
     "This request comes from another site. Send it from the dashboard, or from a program that "
     "is not a browser."
+)
+
+SILENT = (
+    "This request says neither with Origin nor with Sec-Fetch-Site where it comes from, and this "
+    "site requires that of a session. If you use a browser, a proxy removes both: let it pass them "
+    "on. A script sends a token."
 )
 
 
@@ -51,6 +59,18 @@ class RequestHeaders:
         )
 
 
+def seen_in(request: HttpRequest | Request) -> list[str]:
+    """Which of the headers arrived by which a browser says where a request comes from."""
+    return [name for name in ("Origin", "Sec-Fetch-Site") if name in request.headers]
+
+
+def lacks_origin(request: HttpRequest | Request) -> bool:
+    """Whether a change is refused because ``REQUIRE_ORIGIN`` is set and neither header is there."""
+    if request.method in SAFE_METHODS or seen_in(request):
+        return False
+    return AdminManagementSettings.load().require_origin
+
+
 def is_same_origin(headers: RequestHeaders, trusted_origins: Collection[str] = ()) -> bool:
     """Whether a request may change something: it reads only, is ours, or is not a browser's.
 
@@ -75,6 +95,9 @@ class SameOriginSessionAuthentication(SessionAuthentication):
     """The session cookie, with ``is_same_origin`` in the place of the CSRF token."""
 
     def enforce_csrf(self, request: Request) -> None:
+        if lacks_origin(request):
+            logger.warning("Refused a %s of %s without an origin", request.method, request.path)
+            raise PermissionDenied(SILENT)
         if not is_same_origin(RequestHeaders.of(request), settings.CSRF_TRUSTED_ORIGINS):
             logger.warning("Refused a cross-origin %s of %s", request.method, request.path)
             raise PermissionDenied(REFUSED)

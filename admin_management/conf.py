@@ -66,6 +66,7 @@ class AdminManagementSettings:
     extra_steps: tuple[ExtraStep, ...] = ()
     rehearse: bool = True
     linked_files: tuple[str, ...] = LINKED_FILES
+    require_origin: bool = False
 
     @classmethod
     def load(cls) -> Self:
@@ -81,6 +82,7 @@ class AdminManagementSettings:
         values["extra_steps"] = _extra_steps(values.get("extra_steps", ()))
         values["rehearse"] = _flag("rehearse", values.get("rehearse", True))
         values["linked_files"] = _inner_paths(values.get("linked_files", LINKED_FILES))
+        values["require_origin"] = _flag("require_origin", values.get("require_origin", False))
         return cls(**values)
 
 

@@ -20,6 +20,7 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods
 
 from .asking import ask, bring_up_to_date, log_piece, requester_of, settle, settled_run
+from .authentication import SILENT, lacks_origin
 from .cancelling import cancel_update
 from .conf import AdminManagementSettings
 from .exceptions import AdminManagementError, ConflictError
@@ -49,7 +50,12 @@ def staff_page(*methods: str) -> Callable[[type_of_view], type_of_view]:
         @require_http_methods(methods)
         def guarded(request: HttpRequest, **arguments: Any) -> HttpResponse:
             try:
-                return _turn_away(request) or _throttled(request) or view(request, **arguments)
+                return (
+                    _turn_away(request)
+                    or _without_origin(request)
+                    or _throttled(request)
+                    or view(request, **arguments)
+                )
             except Http404:
                 return _problem(request, 404, "There is no such update.")
             except PermissionDenied as error:
@@ -211,6 +217,10 @@ def _turn_away(request: HttpRequest) -> HttpResponse | None:
         record_refusal(request)
         raise PermissionDenied(problem)
     return redirect_to_login(request.get_full_path(), reverse("admin:login"))
+
+
+def _without_origin(request: HttpRequest) -> HttpResponse | None:
+    return _problem(request, 403, SILENT) if lacks_origin(request) else None
 
 
 def _throttled(request: HttpRequest) -> HttpResponse | None:

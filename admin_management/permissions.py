@@ -33,7 +33,7 @@ class Permission(StrEnum):
     ACCEPT_REWRITTEN = "accept_rewritten_history"
 
 
-CHANGES: Mapping[tuple[str, str], Permission] = {
+DOORS: Mapping[tuple[str, str], Permission | None] = {
     ("POST", "update-list"): Permission.REQUEST,
     ("POST", "dashboard"): Permission.REQUEST,
     ("POST", "update-cancel"): Permission.CANCEL,
@@ -44,8 +44,12 @@ CHANGES: Mapping[tuple[str, str], Permission] = {
     ("DELETE", "hold-detail"): Permission.HOLD,
     ("POST", "hold"): Permission.HOLD,
     ("POST", "release"): Permission.HOLD,
+    ("POST", "origin"): None,
 }
-"""Every change there is, by method and name of the address. What is not here is refused."""
+"""What every method but the reading ones needs beside being staff, by name of the address.
+
+What is not here is refused. None: it changes nothing.
+"""
 
 WISHES: Mapping[str, Permission] = {
     "accept_rewritten": Permission.ACCEPT_REWRITTEN,
@@ -78,10 +82,13 @@ def obstacle(request: HttpRequest | Request) -> str | None:
     if isinstance(token, ApiToken) and token.scope != Scope.UPDATE:
         return "This token may only read."
     match = request.resolver_match
-    needed = CHANGES.get((request.method or "", match.url_name or "")) if match else None
-    if needed is None:
+    door = (request.method or "", (match and match.url_name) or "")
+    if door not in DOORS:
         return "Nobody may do this."
-    return None if needed in permissions_of(request.user) else _told(needed)
+    needed = DOORS[door]
+    if needed is None or needed in permissions_of(request.user):
+        return None
+    return _told(needed)
 
 
 def require_wishes(request: HttpRequest | Request, options: Mapping[str, object]) -> None:

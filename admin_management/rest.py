@@ -1,7 +1,7 @@
 """Django REST framework with every choice made here: a host's REST_FRAMEWORK changes nothing."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -24,6 +24,7 @@ from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer, JSONRen
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import DEFAULTS, IMPORT_STRINGS, APISettings
+from rest_framework.throttling import BaseThrottle
 from rest_framework.viewsets import GenericViewSet
 
 from .authentication import SameOriginSessionAuthentication
@@ -109,7 +110,7 @@ class StaffViewSet(GenericViewSet[Any]):
     permission_classes = (IsAllowed,)
     parser_classes = (JSONObjectParser,)
     renderer_classes = (Renderer, BrowsableRenderer)
-    throttle_classes = (ChangeThrottle,)
+    throttle_classes: Sequence[type[BaseThrottle]] = (ChangeThrottle,)
     filter_backends = ()
     pagination_class: type[BasePagination] | None = None
     versioning_class = None

@@ -27,6 +27,7 @@ from .views import (
     CancelViewSet,
     HoldViewSet,
     LogViewSet,
+    OriginViewSet,
     RollbackViewSet,
     StatusViewSet,
     UpdateViewSet,
@@ -235,6 +236,17 @@ class LogView(OpenApiViewExtension):
                 responses={200: ours.LogSerializer, 400: WRONG, **DOORS, 404: MISSING},
             )
         )(type("LogViewSet", (self.target_class,), {}))
+
+
+class OriginView(OpenApiViewExtension):
+    """The self-test of the cross-origin rule."""
+
+    target_class = OriginViewSet
+
+    def view_replacement(self) -> type[OriginViewSet]:
+        return extend_schema_view(
+            create=extend_schema(request=None, responses={200: ours.OriginSerializer, **DOORS})
+        )(type("OriginViewSet", (self.target_class,), {}))
 
 
 class StatusView(OpenApiViewExtension):

@@ -9,6 +9,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from .asking import ask, ask_once, bring_up_to_date, log_piece, requester_of, settle, settled_run
+from .authentication import seen_in
 from .cancelling import cancel_update
 from .going_back import find_way_back
 from .launcher import hold_updates, release_updates, request_rollback
@@ -21,6 +22,7 @@ from .serializers import (
     HoldSerializer,
     LogQuerySerializer,
     LogSerializer,
+    OriginSerializer,
     RollbackRequestSerializer,
     RunFilterSerializer,
     RunSerializer,
@@ -152,6 +154,21 @@ class StatusViewSet(StaffViewSet):
         fetch = _checked(StatusQuerySerializer, request.query_params)["fetch"]
         settle()
         return Response(StatusSerializer(read_status(fetch=fetch)).data)
+
+
+class OriginViewSet(StaffViewSet):
+    """Whether a proxy removes what tells a page of this site from a page of another one.
+
+    The dashboard asks it by POST, because a browser sends no ``Origin`` when it reads.
+    """
+
+    serializer_class = OriginSerializer
+    # Nothing is changed.
+    throttle_classes = ()
+
+    def create(self, request: Request) -> Response:
+        """The headers that were seen. None: let the proxy pass them on."""
+        return Response(OriginSerializer({"seen": seen_in(request)}).data)
 
 
 def _hold_in_force() -> Hold:

@@ -11,7 +11,7 @@ from django.db import connection
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from admin_management.permissions import CHANGES, WISHES
+from admin_management.permissions import Permission as Ours
 from admin_management.throttling import COUNTS
 
 IDENTITY = ("-c", "user.name=Tester", "-c", "user.email=tester@example.com")
@@ -100,7 +100,7 @@ def permit(user: User, *names: str) -> None:
 def alice(db: None) -> User:
     """Alice is staff and may make every change."""
     alice = User.objects.create_user("alice", "alice@example.com", "secret-of-alice", is_staff=True)
-    permit(alice, *CHANGES.values(), *WISHES.values())
+    permit(alice, *Ours)
     return alice
 
 

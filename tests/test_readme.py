@@ -48,7 +48,7 @@ def test_the_table_of_steps_gives_the_time_outs_of_the_code() -> None:
 def test_every_address_of_the_api_exists() -> None:
     run = "00000000-0000-0000-0000-000000000000"
     addresses = re.findall(r"^\| `(?:GET|POST|DELETE) (/[^`?]*)", README, re.MULTILINE)
-    assert len(addresses) == 14
+    assert len(addresses) == 15
     for address in addresses:
         resolve(address.replace("<id>", run))
 

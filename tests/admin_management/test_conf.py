@@ -51,6 +51,7 @@ def test_a_site_that_sets_nothing_has_the_documented_defaults(settings: Any) -> 
         extra_steps=(),
         rehearse=True,
         linked_files=(".env",),
+        require_origin=False,
     )
 
 
@@ -69,12 +70,14 @@ def test_every_key_can_be_set(settings: Any) -> None:
         EXTRA_STEPS=[WARM | {"after": "migrations"}],
         REHEARSE=False,
         LINKED_FILES=["conf/local.toml"],
+        REQUIRE_ORIGIN=True,
     )
     assert (conf.checkout, conf.remote, conf.branch) == (Path("/srv/other"), "upstream", "main")
     assert (conf.pm2_process, conf.environment) == ("my site", "env")
     assert (conf.uv, conf.pm2) == ("/opt/uv", "/opt/pm2")
     assert conf.health_url == "/healthz/?deep=1"
     assert (conf.rehearse, conf.linked_files) == (False, ("conf/local.toml",))
+    assert conf.require_origin is True
     assert conf.timeouts == {**DEFAULT_TIMEOUTS, "migrations": 1800, "restart": 0.5}
     assert conf.extra_steps == (
         ExtraStep(
@@ -146,6 +149,7 @@ def test_settings_are_read_when_they_are_used(settings: Any) -> None:
         ({"LINKED_FILES": ["/etc/passwd"]}, "[\"LINKED_FILES\"] has '/etc/passwd'."),
         ({"LINKED_FILES": ["../.env"]}, "[\"LINKED_FILES\"] has '../.env'."),
         ({"LINKED_FILES": [5]}, '["LINKED_FILES"] has 5.'),
+        ({"REQUIRE_ORIGIN": "yes"}, "[\"REQUIRE_ORIGIN\"] is 'yes'."),
         ({"EXTRA_STEPS": WARM}, '["EXTRA_STEPS"] is not a list.'),
         ({"EXTRA_STEPS": ["warm"]}, "[\"EXTRA_STEPS\"] has 'warm'."),
     ],

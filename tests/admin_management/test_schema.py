@@ -107,6 +107,12 @@ def test_the_status_is_as_the_schema_says(
     check(schema, staff.get("/admin/status/"), "/admin/status/")
 
 
+def test_the_self_test_is_as_the_schema_says(staff: Client, schema: dict[str, Any]) -> None:
+    answer = staff.post("/admin/origin/", headers={"Origin": "http://testserver"})
+    assert answer.status_code == 200
+    check(schema, answer, "/admin/origin/", "post")
+
+
 def test_a_status_of_nothing_but_problems_is_as_the_schema_says(
     staff: Client, schema: dict[str, Any], settings: Any
 ) -> None:

@@ -66,3 +66,10 @@ class ApiTokenForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = ApiToken
         fields = ("name", "scope")
+
+    def clean_name(self) -> str:
+        # It becomes a part of the actor's name, which is a part of lines in logs.
+        name = str(self.cleaned_data["name"])
+        if not name.isprintable():
+            raise forms.ValidationError("Write one line of printable characters.")
+        return name

@@ -268,9 +268,12 @@ class TestTheAdmin:
         [event] = events(Kind.TOKEN_ISSUED)
         assert event["actor"] == "carol"
 
-    def test_refuses_a_time_that_makes_no_sense(self, carols: Client) -> None:
-        form = {"name": "ci", "scope": "update", "days": "99999999"}
-        assert carols.post(f"{ADMIN}add/", form).status_code == 200
+    @pytest.mark.parametrize(
+        "wrong", [{"days": "99999999"}, {"days": "0"}, {"name": "a\nb"}, {"scope": "all"}]
+    )
+    def test_refuses_what_makes_no_sense(self, carols: Client, wrong: dict[str, str]) -> None:
+        form = {"name": "ci", "scope": "update", "days": "1"}
+        assert carols.post(f"{ADMIN}add/", form | wrong).status_code == 200
         assert not ApiToken.objects.exists()
 
     def test_shows_and_revokes_ones_own(self, carols: Client, carol: User, alice: User) -> None:

@@ -14,6 +14,7 @@ from django.urls import reverse
 from rest_framework.request import Request
 
 from . import launcher
+from .authentication import require_recent_login
 from .client import address_of
 from .launcher import Requester
 from .models import ApiToken, IdempotencyKey, Options, Run, StepRun, Trigger
@@ -50,9 +51,12 @@ def ask(
 ) -> tuple[Run, bool]:
     """Ask for an update in the name of the signed-in user. See launcher.request_update.
 
-    Raises PermissionDenied if they wish for more than they may.
+    Raises PermissionDenied if they wish for more than they may, or for a forced update too long
+    after their login.
     """
     require_wishes(request, options)
+    if options.get("force"):
+        require_recent_login(request)
     requester = requester_of(request)
     return launcher.request_update(trigger=trigger, requester=requester, reason=reason, **options)
 
@@ -73,6 +77,15 @@ def ask_once(
             claimed.answer_with(run, coalesced=not is_new_run)
     run = claimed.run  # type: ignore[assignment] # committed, so it has one
     return run, not claimed.coalesced
+
+
+def go_back(request: HttpRequest | Request, run: Run, reason: str) -> Run:
+    """Go back in the name of the signed-in user. See launcher.request_rollback.
+
+    Raises PermissionDenied if it is too long after their login.
+    """
+    require_recent_login(request)
+    return launcher.request_rollback(run, requester=requester_of(request), reason=reason)
 
 
 def settle() -> None:

@@ -5,12 +5,14 @@ the user's own page has sent a request.
 """
 
 import logging
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.core.exceptions import PermissionDenied as NotPermitted
 from django.http import HttpRequest
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import PermissionDenied
@@ -34,6 +36,11 @@ SILENT = (
     "site requires that of a session. If you use a browser, a proxy removes both: let it pass them "
     "on. A script sends a token."
 )
+
+STALE = "This needs a recent login: log out, log in again, and do it then."
+
+LOGIN_AT = "admin_management_login_at"
+"""The key of a session under which it keeps when its user has logged in, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +76,20 @@ def lacks_origin(request: HttpRequest | Request) -> bool:
     if request.method in SAFE_METHODS or seen_in(request):
         return False
     return AdminManagementSettings.load().require_origin
+
+
+def remember_login(request: HttpRequest | None, **facts: object) -> None:
+    """Receives ``user_logged_in``: Django itself knows only the user's last login, anywhere."""
+    if request is not None and hasattr(request, "session"):
+        request.session[LOGIN_AT] = time.time()
+
+
+def require_recent_login(request: HttpRequest | Request) -> None:
+    """Raises PermissionDenied for a session older than ``RECENT_LOGIN``. Tokens are not asked."""
+    longest = AdminManagementSettings.load().recent_login
+    is_session = getattr(request, "auth", None) is None
+    if longest and is_session and time.time() - request.session.get(LOGIN_AT, 0) > longest:
+        raise NotPermitted(STALE)
 
 
 def is_same_origin(headers: RequestHeaders, trusted_origins: Collection[str] = ()) -> bool:

@@ -67,6 +67,7 @@ class AdminManagementSettings:
     rehearse: bool = True
     linked_files: tuple[str, ...] = LINKED_FILES
     require_origin: bool = False
+    recent_login: float = 0
 
     @classmethod
     def load(cls) -> Self:
@@ -83,6 +84,8 @@ class AdminManagementSettings:
         values["rehearse"] = _flag("rehearse", values.get("rehearse", True))
         values["linked_files"] = _inner_paths(values.get("linked_files", LINKED_FILES))
         values["require_origin"] = _flag("require_origin", values.get("require_origin", False))
+        if values.get("recent_login", 0) != 0:
+            values["recent_login"] = _seconds("recent_login", values["recent_login"])
         return cls(**values)
 
 

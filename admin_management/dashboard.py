@@ -19,7 +19,7 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods
 
-from .asking import ask, bring_up_to_date, log_piece, requester_of, settle, settled_run
+from .asking import ask, bring_up_to_date, go_back, log_piece, requester_of, settle, settled_run
 from .authentication import SILENT, lacks_origin
 from .cancelling import cancel_update
 from .conf import AdminManagementSettings
@@ -27,7 +27,7 @@ from .exceptions import AdminManagementError, ConflictError
 from .forms import CancelForm, HoldForm, RollbackForm, UpdateForm
 from .going_back import find_way_back, target_of
 from .headers import protect
-from .launcher import Requester, hold_updates, release_updates, request_rollback
+from .launcher import Requester, hold_updates, release_updates
 from .models import Hold, Run, StepRun, Trigger
 from .permissions import obstacle, permissions_of, record_refusal
 from .status import read_status
@@ -169,7 +169,7 @@ def _changed(
 
 def _go_back(request: HttpRequest, run: Run, reason: str) -> HttpResponse:
     try:
-        rollback = request_rollback(run, requester=requester_of(request), reason=reason)
+        rollback = go_back(request, run, reason)
     except ConflictError as error:
         messages.error(request, str(error))
         return redirect(run)

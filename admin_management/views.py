@@ -8,11 +8,20 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from .asking import ask, ask_once, bring_up_to_date, log_piece, requester_of, settle, settled_run
+from .asking import (
+    ask,
+    ask_once,
+    bring_up_to_date,
+    go_back,
+    log_piece,
+    requester_of,
+    settle,
+    settled_run,
+)
 from .authentication import seen_in
 from .cancelling import cancel_update
 from .going_back import find_way_back
-from .launcher import hold_updates, release_updates, request_rollback
+from .launcher import hold_updates, release_updates
 from .models import Hold, Run, RunQuerySet, Trigger
 from .rest import RunPages, StaffViewSet
 from .serializers import (
@@ -126,7 +135,7 @@ class RollbackViewSet(StaffViewSet):
         """Go back, and hold updates so that the next push does not undo it. 409: not possible."""
         wanted = _checked(RollbackRequestSerializer, request.data)
         run = settled_run(pk)
-        rollback = request_rollback(run, requester=requester_of(request), **wanted)
+        rollback = go_back(request, run, **wanted)
         answer = RunSerializer(rollback).data
         return Response(answer, status=202, headers={"Location": answer["url"]})
 

@@ -52,6 +52,7 @@ def test_a_site_that_sets_nothing_has_the_documented_defaults(settings: Any) -> 
         rehearse=True,
         linked_files=(".env",),
         require_origin=False,
+        recent_login=0,
     )
 
 
@@ -71,13 +72,14 @@ def test_every_key_can_be_set(settings: Any) -> None:
         REHEARSE=False,
         LINKED_FILES=["conf/local.toml"],
         REQUIRE_ORIGIN=True,
+        RECENT_LOGIN=900,
     )
     assert (conf.checkout, conf.remote, conf.branch) == (Path("/srv/other"), "upstream", "main")
     assert (conf.pm2_process, conf.environment) == ("my site", "env")
     assert (conf.uv, conf.pm2) == ("/opt/uv", "/opt/pm2")
     assert conf.health_url == "/healthz/?deep=1"
     assert (conf.rehearse, conf.linked_files) == (False, ("conf/local.toml",))
-    assert conf.require_origin is True
+    assert (conf.require_origin, conf.recent_login) == (True, 900)
     assert conf.timeouts == {**DEFAULT_TIMEOUTS, "migrations": 1800, "restart": 0.5}
     assert conf.extra_steps == (
         ExtraStep(
@@ -150,6 +152,9 @@ def test_settings_are_read_when_they_are_used(settings: Any) -> None:
         ({"LINKED_FILES": ["../.env"]}, "[\"LINKED_FILES\"] has '../.env'."),
         ({"LINKED_FILES": [5]}, '["LINKED_FILES"] has 5.'),
         ({"REQUIRE_ORIGIN": "yes"}, "[\"REQUIRE_ORIGIN\"] is 'yes'."),
+        ({"RECENT_LOGIN": -1}, '["RECENT_LOGIN"] has a time-out of -1.'),
+        ({"RECENT_LOGIN": "900"}, "[\"RECENT_LOGIN\"] has a time-out of '900'."),
+        ({"RECENT_LOGIN": None}, '["RECENT_LOGIN"] has a time-out of None.'),
         ({"EXTRA_STEPS": WARM}, '["EXTRA_STEPS"] is not a list.'),
         ({"EXTRA_STEPS": ["warm"]}, "[\"EXTRA_STEPS\"] has 'warm'."),
     ],

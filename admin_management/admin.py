@@ -1,10 +1,15 @@
-"""Runs, holds and events in Django's admin: to be read, and nothing else."""
+"""Runs, holds and events in Django's admin: to be read, and nothing else. Tokens: to be made."""
+
+from typing import Any, cast
 
 from django.contrib import admin
-from django.db.models import Model
-from django.http import HttpRequest
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 
-from .models import AuditEvent, Hold, Run, StepRun
+from .forms import ApiTokenForm
+from .headers import protect
+from .models import ApiToken, AuditEvent, Hold, Run, StepRun
 
 
 class ReadOnlyMixin:
@@ -58,3 +63,64 @@ class AuditEventAdmin(ReadOnlyMixin, admin.ModelAdmin):  # type: ignore[type-arg
     search_fields = ("run_id", "text")
     date_hierarchy = "at"
     actions = None
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(ReadOnlyMixin, admin.ModelAdmin):  # type: ignore[type-arg]
+    """One's own tokens, made and revoked by whoever may add them.
+
+    Nobody makes a token for somebody else here, or they could do what that user can.
+    """
+
+    form = ApiTokenForm
+    list_display = ("name", "scope", "user", "created_at", "expires_at", "last_used", "revoked_at")
+    list_filter = ("scope",)
+    search_fields = ("name",)
+    actions = ("revoke",)
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return admin.ModelAdmin.has_add_permission(self, request)
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("admin_management.revoke_apitoken")
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return self.has_add_permission(request) or self.has_revoke_permission(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Together with their user only. Otherwise tokens are revoked, and stay in the list."""
+        match = request.resolver_match
+        return bool(obj and match and "apitoken" not in (match.url_name or ""))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
+        tokens = ApiToken.objects.select_related("user")
+        if self.has_revoke_permission(request):
+            return tokens
+        return tokens.filter(user=cast("Any", request.user))
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return ("name", "scope", "days") if obj is None else self.list_display
+
+    @admin.display(description="last used", ordering="last_used_at", empty_value="never")
+    def last_used(self, token: ApiToken) -> Any:
+        return token.last_used_at
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        obj.user = request.user
+        days, by = form.cleaned_data["days"], request.user.get_username()
+        obj.issue(by=by, days=days)
+
+    def response_add(
+        self, request: HttpRequest, obj: ApiToken, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Show the value here and nowhere else: a message would be stored for the next page."""
+        context = {**self.admin_site.each_context(request), "title": "The new token", "token": obj}
+        answer = render(request, "admin_management/token.html", context)
+        protect(answer)
+        return answer
+
+    @admin.action(description="Revoke the selected tokens")
+    def revoke(self, request: HttpRequest, tokens: QuerySet[ApiToken]) -> None:
+        by = request.user.get_username()
+        revoked = sum(token.revoke(by=by) for token in tokens)
+        self.message_user(request, f"Revoked: {revoked}.")

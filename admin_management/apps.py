@@ -18,9 +18,13 @@ class AdminManagementConfig(AppConfig):
     """What this process runs. Read once: later the disk says what will run next."""
 
     def ready(self) -> None:
+        from django.contrib.auth.signals import user_logged_in
+
         from . import checks
+        from .authentication import remember_login
         from .health import Release
 
+        user_logged_in.connect(remember_login, dispatch_uid="admin_management")
         self.release = Release.on_disk()
         register(checks.check_settings)
         register(checks.check_apps)

@@ -1,20 +1,24 @@
 """What the API and the dashboard share: who asks, and how a run stands this moment."""
 
+import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Unpack
+from typing import Any, Unpack
 from uuid import UUID
 
+from django.db import transaction
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from rest_framework.request import Request
 
 from . import launcher
+from .authentication import require_recent_login
 from .client import address_of
 from .launcher import Requester
-from .models import Options, Run, StepRun, Trigger
+from .models import ApiToken, IdempotencyKey, Options, Run, StepRun, Trigger
+from .permissions import require_wishes
 from .runner.render import render_log
 from .runner.status import Status
 
@@ -34,19 +38,54 @@ class LogPiece:
 
 
 def requester_of(request: HttpRequest | Request) -> Requester:
-    """The signed-in user, and where they are."""
-    user = request.user
-    return Requester(
-        name=str(user.get_username())[:200], user_id=user.pk, address=address_of(request)
-    )
+    """The signed-in user, the token that they have used if it was one, and where they are."""
+    user, token = request.user, getattr(request, "auth", None)
+    name = str(user.get_username())
+    if isinstance(token, ApiToken):
+        name = f"{name[:90]} (token {token.name})"
+    return Requester(name=name[:200], user_id=user.pk, address=address_of(request))
 
 
 def ask(
     request: HttpRequest | Request, trigger: Trigger, *, reason: str, **options: Unpack[Options]
 ) -> tuple[Run, bool]:
-    """Ask for an update in the name of the signed-in user. See launcher.request_update."""
+    """Ask for an update in the name of the signed-in user. See launcher.request_update.
+
+    Raises PermissionDenied if they wish for more than they may, or for a forced update too long
+    after their login.
+    """
+    require_wishes(request, options)
+    if options.get("force"):
+        require_recent_login(request)
     requester = requester_of(request)
     return launcher.request_update(trigger=trigger, requester=requester, reason=reason, **options)
+
+
+def ask_once(
+    request: HttpRequest | Request, trigger: Trigger, key: str, **wanted: Any
+) -> tuple[Run, bool]:
+    """As ``ask``, but the same key of the same user gets the run that it has got before.
+
+    Raises KeyReusedError if it was used for something else.
+    """
+    require_wishes(request, wanted)
+    with transaction.atomic():
+        body = json.dumps(wanted, sort_keys=True)
+        claimed, is_new = IdempotencyKey.objects.claim(request.user.pk, key, body)
+        if is_new:
+            run, is_new_run = ask(request, trigger, **wanted)
+            claimed.answer_with(run, coalesced=not is_new_run)
+    run = claimed.run  # type: ignore[assignment] # committed, so it has one
+    return run, not claimed.coalesced
+
+
+def go_back(request: HttpRequest | Request, run: Run, reason: str) -> Run:
+    """Go back in the name of the signed-in user. See launcher.request_rollback.
+
+    Raises PermissionDenied if it is too long after their login.
+    """
+    require_recent_login(request)
+    return launcher.request_rollback(run, requester=requester_of(request), reason=reason)
 
 
 def settle() -> None:

@@ -22,6 +22,8 @@ class Kind(StrEnum):
     RELEASED = "released"
     HOLD_OVERRIDDEN = "hold_overridden"
     CANCEL_REQUESTED = "cancel_requested"
+    TOKEN_ISSUED = "token_issued"  # noqa: S105 - a word, not a password
+    TOKEN_REVOKED = "token_revoked"  # noqa: S105
 
 
 def canonical_text(*, seq: int, at: datetime, kind: Kind, actor: str, facts: object) -> str:

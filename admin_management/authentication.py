@@ -5,16 +5,20 @@ the user's own page has sent a request.
 """
 
 import logging
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.core.exceptions import PermissionDenied as NotPermitted
 from django.http import HttpRequest
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
+
+from .conf import AdminManagementSettings
 
 logger = logging.getLogger("admin_management")
 
@@ -26,6 +30,17 @@ REFUSED = (
     "This request comes from another site. Send it from the dashboard, or from a program that "
     "is not a browser."
 )
+
+SILENT = (
+    "This request says neither with Origin nor with Sec-Fetch-Site where it comes from, and this "
+    "site requires that of a session. If you use a browser, a proxy removes both: let it pass them "
+    "on. A script sends a token."
+)
+
+STALE = "This needs a recent login: log out, log in again, and do it then."
+
+LOGIN_AT = "admin_management_login_at"
+"""The key of a session under which it keeps when its user has logged in, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +64,32 @@ class RequestHeaders:
             fetch_site=request.META.get("HTTP_SEC_FETCH_SITE"),
             referer=request.META.get("HTTP_REFERER"),
         )
+
+
+def seen_in(request: HttpRequest | Request) -> list[str]:
+    """Which of the headers arrived by which a browser says where a request comes from."""
+    return [name for name in ("Origin", "Sec-Fetch-Site") if name in request.headers]
+
+
+def lacks_origin(request: HttpRequest | Request) -> bool:
+    """Whether a change is refused because ``REQUIRE_ORIGIN`` is set and neither header is there."""
+    if request.method in SAFE_METHODS or seen_in(request):
+        return False
+    return AdminManagementSettings.load().require_origin
+
+
+def remember_login(request: HttpRequest | None, **facts: object) -> None:
+    """Receives ``user_logged_in``: Django itself knows only the user's last login, anywhere."""
+    if request is not None and hasattr(request, "session"):
+        request.session[LOGIN_AT] = time.time()
+
+
+def require_recent_login(request: HttpRequest | Request) -> None:
+    """Raises PermissionDenied for a session older than ``RECENT_LOGIN``. Tokens are not asked."""
+    longest = AdminManagementSettings.load().recent_login
+    is_session = getattr(request, "auth", None) is None
+    if longest and is_session and time.time() - request.session.get(LOGIN_AT, 0) > longest:
+        raise NotPermitted(STALE)
 
 
 def is_same_origin(headers: RequestHeaders, trusted_origins: Collection[str] = ()) -> bool:
@@ -75,6 +116,9 @@ class SameOriginSessionAuthentication(SessionAuthentication):
     """The session cookie, with ``is_same_origin`` in the place of the CSRF token."""
 
     def enforce_csrf(self, request: Request) -> None:
+        if lacks_origin(request):
+            logger.warning("Refused a %s of %s without an origin", request.method, request.path)
+            raise PermissionDenied(SILENT)
         if not is_same_origin(RequestHeaders.of(request), settings.CSRF_TRUSTED_ORIGINS):
             logger.warning("Refused a cross-origin %s of %s", request.method, request.path)
             raise PermissionDenied(REFUSED)

@@ -67,6 +67,8 @@ class AdminManagementSettings:
     rehearse: bool = True
     linked_files: tuple[str, ...] = LINKED_FILES
     allowed_signers: str = ""
+    require_origin: bool = False
+    recent_login: float = 0
 
     @classmethod
     def load(cls) -> Self:
@@ -84,6 +86,9 @@ class AdminManagementSettings:
         values["linked_files"] = _inner_paths(values.get("linked_files", LINKED_FILES))
         signers = values.get("allowed_signers", "")
         values["allowed_signers"] = _outer_path(signers, values["checkout"])
+        values["require_origin"] = _flag("require_origin", values.get("require_origin", False))
+        if values.get("recent_login", 0) != 0:
+            values["recent_login"] = _seconds("recent_login", values["recent_login"])
         return cls(**values)
 
 

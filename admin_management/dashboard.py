@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
+from math import ceil
 from typing import Any
 from uuid import UUID
 
@@ -11,47 +12,70 @@ from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.csrf import csrf_protect
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
+from django.views.decorators.http import require_http_methods
 
-from .asking import ask, bring_up_to_date, log_piece, requester_of, settle, settled_run
+from .asking import ask, bring_up_to_date, go_back, log_piece, requester_of, settle, settled_run
+from .authentication import SILENT, lacks_origin
 from .cancelling import cancel_update
-from .client import address_of
 from .conf import AdminManagementSettings
 from .exceptions import AdminManagementError, ConflictError
 from .forms import CancelForm, HoldForm, RollbackForm, UpdateForm
 from .going_back import find_way_back, target_of
 from .headers import protect
-from .launcher import Requester, hold_updates, release_updates, request_rollback
+from .launcher import Requester, hold_updates, release_updates
 from .models import Hold, Run, StepRun, Trigger
-from .permissions import IsStaff, is_staff, record_refusal
+from .permissions import obstacle, permissions_of, record_refusal
 from .status import read_status
 from .steps import Tools, ordered_steps
+from .throttling import ChangeThrottle
 
 LISTED_RUNS = 20
 
 type_of_view = Callable[..., HttpResponse]
 
 
-def staff_page(view: type_of_view) -> type_of_view:
-    """Staff only: others are led to the admin's login and back. Sets our headers."""
+def staff_page(*methods: str) -> Callable[[type_of_view], type_of_view]:
+    """For who may: others are led to the admin's login and back, or told no.
 
-    @wraps(view)
-    def guarded(request: HttpRequest, **arguments: Any) -> HttpResponse:
-        response = view(request, **arguments) if is_staff(request.user) else _turn_away(request)
-        protect(response)
-        return response
+    Whatever is answered has our headers, refusals and pages that are not found included.
+    """
 
-    # With ATOMIC_REQUESTS a runner would start before its run is committed.
-    return login_not_required(transaction.non_atomic_requests(csrf_protect(guarded)))
+    def decorate(view: type_of_view) -> type_of_view:
+        @csrf_protect
+        @require_http_methods(methods)
+        def guarded(request: HttpRequest, **arguments: Any) -> HttpResponse:
+            try:
+                return (
+                    _turn_away(request)
+                    or _without_origin(request)
+                    or _throttled(request)
+                    or view(request, **arguments)
+                )
+            except Http404:
+                return _problem(request, 404, "There is no such update.")
+            except PermissionDenied as error:
+                return _problem(request, 403, str(error))
+
+        # Exempt from the site's own middleware, whose refusals would not come by here.
+        @csrf_exempt
+        @wraps(view)
+        def protected(request: HttpRequest, **arguments: Any) -> HttpResponse:
+            response = guarded(request, **arguments)
+            protect(response)
+            return response
+
+        # With ATOMIC_REQUESTS a runner would start before its run is committed.
+        return login_not_required(transaction.non_atomic_requests(protected))
+
+    return decorate
 
 
-@staff_page
-@require_http_methods(["GET", "HEAD", "POST"])
+@staff_page("GET", "HEAD", "POST")
 def dashboard(request: HttpRequest) -> HttpResponse:
     """The site, the run that goes on, and the runs before it. POST asks for an update."""
     form = UpdateForm(request.POST if request.method == "POST" else None)
@@ -75,8 +99,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     return _page(request, "dashboard", context, status=400 if form.errors else 200)
 
 
-@staff_page
-@require_POST
+@staff_page("POST")
 def hold(request: HttpRequest) -> HttpResponse:
     """Hold updates."""
     form = HoldForm(request.POST)
@@ -92,8 +115,7 @@ def hold(request: HttpRequest) -> HttpResponse:
     )
 
 
-@staff_page
-@require_POST
+@staff_page("POST")
 def cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Cancel an update that waits or goes on."""
     run = settled_run(pk)
@@ -103,8 +125,7 @@ def cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
     return _changed(request, lambda who: cancel_update(run, requester=who, reason=reason), back=run)
 
 
-@staff_page
-@require_http_methods(["GET", "HEAD", "POST"])
+@staff_page("GET", "HEAD", "POST")
 def roll_back(request: HttpRequest, pk: UUID) -> HttpResponse:
     """What going back means; POST does it."""
     run = settled_run(pk)
@@ -117,15 +138,13 @@ def roll_back(request: HttpRequest, pk: UUID) -> HttpResponse:
     return _page(request, "rollback", context, status=400 if form.errors else 200)
 
 
-@staff_page
-@require_POST
+@staff_page("POST")
 def release(request: HttpRequest) -> HttpResponse:
     """Let updates go on."""
     return _changed(request, lambda who: release_updates(requester=who))
 
 
-@staff_page
-@require_safe
+@staff_page("GET", "HEAD")
 def show_run(request: HttpRequest, pk: UUID) -> HttpResponse:
     """One run: who, why, what happened in each step, and what to do if it failed."""
     run = settled_run(pk)
@@ -150,7 +169,7 @@ def _changed(
 
 def _go_back(request: HttpRequest, run: Run, reason: str) -> HttpResponse:
     try:
-        rollback = request_rollback(run, requester=requester_of(request), reason=reason)
+        rollback = go_back(request, run, reason)
     except ConflictError as error:
         messages.error(request, str(error))
         return redirect(run)
@@ -189,12 +208,34 @@ def _names_to_come(run: Run, begun: list[StepRun]) -> list[str]:
     return [name for name in names if name not in {step.name for step in begun}]
 
 
-def _turn_away(request: HttpRequest) -> HttpResponse:
+def _turn_away(request: HttpRequest) -> HttpResponse | None:
     """To the login; but who is signed in and tries to change something gets a plain no."""
+    problem = obstacle(request)
+    if problem is None:
+        return None
     if request.method == "POST" and request.user.is_authenticated:
-        record_refusal(request.user, address=address_of(request))
-        raise PermissionDenied(IsStaff.message)
+        record_refusal(request)
+        raise PermissionDenied(problem)
     return redirect_to_login(request.get_full_path(), reverse("admin:login"))
+
+
+def _without_origin(request: HttpRequest) -> HttpResponse | None:
+    return _problem(request, 403, SILENT) if lacks_origin(request) else None
+
+
+def _throttled(request: HttpRequest) -> HttpResponse | None:
+    throttle = ChangeThrottle()
+    if throttle.allow_request(request, None):  # type: ignore[arg-type] # it needs neither
+        return None
+    wait = ceil(throttle.wait() or 1)
+    answer = _problem(request, 429, f"Too many changes in a minute: try again in {wait} s.")
+    answer["Retry-After"] = str(wait)
+    return answer
+
+
+def _problem(request: HttpRequest, status: int, problem: str) -> HttpResponse:
+    title = {404: "Not found", 429: "Not so fast"}.get(status, "Not allowed")
+    return _page(request, "problem", {"title": title, "problem": problem}, status=status)
 
 
 def _page(
@@ -203,6 +244,6 @@ def _page(
     return render(
         request,
         f"admin_management/{name}.html",
-        {**admin.site.each_context(request), **context},
+        {**admin.site.each_context(request), "may": permissions_of(request.user), **context},
         status=status,
     )

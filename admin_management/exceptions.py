@@ -29,6 +29,15 @@ class ConflictError(AdminManagementError):
     """What was asked for is not possible as things stand; the message says why."""
 
 
+class KeyReusedError(AdminManagementError):
+    """An idempotency key came again with another body."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key was used with another body: make a new one for each request."
+        )
+
+
 class WrongUserError(AdminManagementError):
     """This process is not of the user that the checkout belongs to."""
 

@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 
 from .exceptions import ReasonMissingError
+from .models import ApiToken
 
 
 def _text_input(placeholder: str) -> forms.TextInput:
@@ -50,3 +51,25 @@ class HoldForm(forms.Form):
             *((1, "for an hour"), (4, "for 4 hours"), (24, "for a day"), (168, "for a week")),
         ),
     )
+
+
+class ApiTokenForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A new token, of whoever fills this in."""
+
+    days = forms.IntegerField(
+        min_value=1,
+        max_value=ApiToken.LONGEST_DAYS,
+        initial=ApiToken.DAYS,
+        help_text="How long it is good.",
+    )
+
+    class Meta:
+        model = ApiToken
+        fields = ("name", "scope")
+
+    def clean_name(self) -> str:
+        # It becomes a part of the actor's name, which is a part of lines in logs.
+        name = str(self.cleaned_data["name"])
+        if not name.isprintable():
+            raise forms.ValidationError("Write one line of printable characters.")
+        return name

@@ -24,11 +24,11 @@ from django.db import Error as DatabaseError
 from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import NoReverseMatch, get_script_prefix, reverse
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from .conf import AdminManagementSettings
 from .exceptions import DatabaseDownError, NotHealthyError
+from .headers import NO_PAGE, protect
 from .runner.head import checked_out_revision
 from .runner.plan import Health
 from .runner.process import start_time
@@ -57,10 +57,15 @@ class Release:
 
 @login_not_required
 @transaction.non_atomic_requests
-@never_cache
-@require_safe
 def health(request: HttpRequest) -> HttpResponse:
     """200 if the database answers, else 503. Only who sends the token is told what runs here."""
+    answer = _health(request)
+    protect(answer, NO_PAGE)
+    return answer
+
+
+@require_safe
+def _health(request: HttpRequest) -> HttpResponse:
     is_well = _database_answers()
     answer: dict[str, Any] = {"ok": True} if is_well else {"ok": False, "problem": "database"}
     if _has_the_token(request):

@@ -1,7 +1,10 @@
 """What is remembered: runs, steps, holds, and the audit events. Every write is a method here."""
 
+import hashlib
+import re
+import secrets
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar, NoReturn, Self, TypedDict
 
@@ -13,7 +16,7 @@ from django.utils import timezone
 
 from .audit import Kind, canonical_text
 from .conf import node
-from .exceptions import AppendOnlyError, ConflictError
+from .exceptions import AppendOnlyError, ConflictError, KeyReusedError
 from .runner.journal import Progress, StepProgress
 from .runner.status import Status, StepStatus
 
@@ -150,6 +153,12 @@ class Run(models.Model):
 
     class Meta:
         ordering = ("-requested_at", "-id")
+        permissions = (
+            ("request_update", "Can ask for an update"),
+            ("cancel_update", "Can cancel an update"),
+            ("roll_back_update", "Can go back to an earlier update"),
+            ("accept_rewritten_history", "Can ask for an update that accepts rewritten history"),
+        )
         indexes = (models.Index(fields=["-requested_at", "-id"]),)
         constraints = (
             models.UniqueConstraint(
@@ -379,6 +388,7 @@ class Hold(models.Model):
 
     class Meta:
         ordering = ("-held_at", "-id")
+        permissions = (("hold_updates", "Can hold and release updates, and override a hold"),)
         constraints = (
             models.UniqueConstraint(
                 fields=["node"], condition=Q(released_at=None), name="one_hold_per_node"
@@ -408,6 +418,167 @@ class Hold(models.Model):
         AuditEvent.objects.append(
             kind, actor=actor, hold=self.pk, node=self.node, expires_at=expires_at, **facts
         )
+
+
+class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
+    """Keys, by who has sent them."""
+
+    def claim(self, user_id: Any, key: str, body: str) -> tuple["IdempotencyKey", bool]:
+        """The row of this user's key, and whether it is new and wants a run.
+
+        Call it in the transaction that makes the run: of two at once the second waits for the
+        first. Raises KeyReusedError if the key came with another body before.
+        """
+        old = timezone.now() - IdempotencyKey.LIFETIME
+        self.filter(user_id=user_id, created_at__lte=old).delete()
+        digest = hashlib.sha256(body.encode()).hexdigest()
+        try:
+            with transaction.atomic():
+                return self.create(user_id=user_id, key=key, body_sha256=digest), True
+        except IntegrityError:
+            known = self.select_related("run").get(user_id=user_id, key=key)
+        if known.body_sha256 != digest:
+            raise KeyReusedError
+        return known, False
+
+
+class IdempotencyKey(models.Model):
+    """A request for an update that may be sent again, and the run that it has got.
+
+    ``run`` is null only inside the transaction that asks for it.
+    """
+
+    LIFETIME = timedelta(hours=24)
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=255)
+    body_sha256 = models.CharField(max_length=64)
+    run = models.ForeignKey(Run, null=True, on_delete=models.CASCADE, related_name="+")
+    coalesced = models.BooleanField(default=False)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects: ClassVar[IdempotencyKeyQuerySet] = IdempotencyKeyQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        default_permissions = ()
+        constraints = (
+            models.UniqueConstraint(fields=["user", "key"], name="one_row_per_key_of_a_user"),
+        )
+
+    def __str__(self) -> str:
+        return self.key
+
+    def answer_with(self, run: Run, *, coalesced: bool) -> None:
+        """Remember what the request has got."""
+        self.run, self.coalesced = run, coalesced
+        self.save(update_fields=["run", "coalesced"])
+
+
+class Scope(models.TextChoices):
+    """What a token is for."""
+
+    READ = "read"
+    UPDATE = "update"
+
+
+_TOKEN = re.compile(r"dam_[A-Za-z0-9_-]{43}")
+"""What ``ApiToken.issue`` makes; ``runner/redact.py`` knows it too."""
+
+
+class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
+    """Tokens, by what was sent and by what is still good."""
+
+    def usable(self) -> Self:
+        """Neither revoked nor expired."""
+        return self.filter(revoked_at=None, expires_at__gt=timezone.now())
+
+    def of_value(self, value: str) -> "ApiToken | None":
+        """The usable token that this is, with its user; None for anything else, of any length."""
+        if not _TOKEN.fullmatch(value):
+            return None
+        return self.usable().select_related("user").filter(digest=_digest(value)).first()
+
+
+class ApiToken(models.Model):
+    """What a script sends instead of a session. The value is shown once and never stored.
+
+    It can do at most what its user can at that moment. ``revoked_at`` is null while it is good.
+    """
+
+    DAYS = 90
+    """How long a token is good, unless it is told otherwise."""
+
+    LONGEST_DAYS = 3650
+
+    value = ""
+    """What is sent; known to the one process that has issued it, while it shows it."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", editable=False
+    )
+    name = models.CharField(max_length=100, help_text="What uses it, for the audit log.")
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    scope = models.CharField(
+        max_length=10,
+        choices=_choices(Scope),
+        default=Scope.READ.value,
+        help_text="read: nothing can be changed. update: what you may change, it may.",
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(editable=False)
+    last_used_at = models.DateTimeField(null=True, editable=False)
+    revoked_at = models.DateTimeField(null=True, editable=False)
+
+    objects: ClassVar[ApiTokenQuerySet] = ApiTokenQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("-created_at", "-id")
+        default_permissions = ("add",)
+        permissions = (("revoke_apitoken", "Can see and revoke everybody's API tokens"),)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.scope}) of {self.user}"
+
+    def issue(self, *, by: str, days: int) -> None:
+        """Make the value of this new token and save the rest: nobody can find it out again."""
+        self.value = f"dam_{secrets.token_urlsafe(32)}"
+        self.digest = _digest(self.value)
+        self.expires_at = timezone.now() + timedelta(days=days)
+        with transaction.atomic():
+            self.save(force_insert=True)
+            self.remember(Kind.TOKEN_ISSUED, by)
+
+    def revoke(self, *, by: str) -> bool:
+        """Make it worthless from now on. False, and no change, if it is already."""
+        with transaction.atomic():
+            unrevoked = ApiToken.objects.filter(pk=self.pk, revoked_at=None)
+            if not unrevoked.update(revoked_at=timezone.now()):
+                return False
+            self.remember(Kind.TOKEN_REVOKED, by)
+        return True
+
+    def touch(self) -> None:
+        """Remember that it was used, at most once a minute."""
+        now = timezone.now()
+        if self.last_used_at is None or now - self.last_used_at >= timedelta(minutes=1):
+            ApiToken.objects.filter(pk=self.pk).update(last_used_at=now)
+
+    def remember(self, kind: Kind, actor: str) -> None:
+        """Write an event about this token into the audit log."""
+        AuditEvent.objects.append(
+            kind,
+            actor=actor,
+            token=self.pk,
+            name=self.name,
+            user=str(self.user),
+            scope=self.scope,
+            expires_at=self.expires_at.astimezone(UTC).isoformat(),
+        )
+
+
+def _digest(value: str) -> str:
+    """SHA-256: 32 random bytes need no slow hash, and finding a row by it tells no timing."""
+    return hashlib.sha256(value.encode("ascii")).hexdigest()
 
 
 class AuditEventQuerySet(models.QuerySet["AuditEvent"]):

@@ -1,21 +1,63 @@
-"""Staff only; and who tried without being staff is remembered."""
+"""Who may do what: staff read, and each change is a permission; who was refused is remembered."""
 
 import json
 import logging
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from enum import StrEnum
+from typing import Any
 
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest
 from django.utils import timezone
-from rest_framework.permissions import BasePermission
+from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from .audit import Kind
-from .models import AuditEvent
+from .client import address_of
+from .models import ApiToken, AuditEvent, Scope
 
 logger = logging.getLogger("admin_management")
 
 REMEMBERED_FOR = timedelta(hours=1)
-"""A refused user becomes one event in this time, however often they try: events stay for good."""
+"""A refused user becomes one event for each address in this time: events stay for good."""
+
+
+class Permission(StrEnum):
+    """What a change needs: the models have these permissions, and superusers have all of them."""
+
+    REQUEST = "request_update"
+    CANCEL = "cancel_update"
+    ROLL_BACK = "roll_back_update"
+    HOLD = "hold_updates"
+    ACCEPT_REWRITTEN = "accept_rewritten_history"
+
+
+DOORS: Mapping[tuple[str, str], Permission | None] = {
+    ("POST", "update-list"): Permission.REQUEST,
+    ("POST", "dashboard"): Permission.REQUEST,
+    ("POST", "update-cancel"): Permission.CANCEL,
+    ("POST", "cancel"): Permission.CANCEL,
+    ("POST", "update-rollback"): Permission.ROLL_BACK,
+    ("POST", "rollback"): Permission.ROLL_BACK,
+    ("POST", "hold-detail"): Permission.HOLD,
+    ("DELETE", "hold-detail"): Permission.HOLD,
+    ("POST", "hold"): Permission.HOLD,
+    ("POST", "release"): Permission.HOLD,
+    ("POST", "origin"): None,
+}
+"""What every method but the reading ones needs beside being staff, by name of the address.
+
+What is not here is refused. None: it changes nothing.
+"""
+
+WISHES: Mapping[str, Permission] = {
+    "accept_rewritten": Permission.ACCEPT_REWRITTEN,
+    "override_hold": Permission.HOLD,
+}
+"""What a request for an update may wish for only with a permission of its own."""
+
+NOT_STAFF = "Only staff may do this."
 
 
 def is_staff(user: object) -> bool:
@@ -23,29 +65,80 @@ def is_staff(user: object) -> bool:
     return bool(getattr(user, "is_active", False) and getattr(user, "is_staff", False))
 
 
-class IsStaff(BasePermission):
-    """Active members of the staff, for reading and for changing."""
-
-    message = "Only staff may do this."
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        return is_staff(request.user)
+def permissions_of(user: Any) -> frozenset[Permission]:
+    """What this user may change; nothing if they are not staff."""
+    if not is_staff(user):
+        return frozenset()
+    return frozenset(each for each in Permission if user.has_perm(f"admin_management.{each}"))
 
 
-def record_refusal(user: object, *, address: str | None) -> None:
-    """Remember that a signed-in user who is not staff asked for an update.
+def obstacle(request: HttpRequest | Request) -> str | None:
+    """Why the user may not do what the request asks for; None if they may. Reading needs staff."""
+    if not is_staff(request.user):
+        return NOT_STAFF
+    if request.method in SAFE_METHODS:
+        return None
+    token = getattr(request, "auth", None)
+    if isinstance(token, ApiToken) and token.scope != Scope.UPDATE:
+        return "This token may only read."
+    match = request.resolver_match
+    door = (request.method or "", (match and match.url_name) or "")
+    if door not in DOORS:
+        return "Nobody may do this."
+    needed = DOORS[door]
+    if needed is None or needed in permissions_of(request.user):
+        return None
+    return _told(needed)
+
+
+def require_wishes(request: HttpRequest | Request, options: Mapping[str, object]) -> None:
+    """Raises PermissionDenied, and remembers it, if an option needs what the user does not have."""
+    missing = _missing(request.user, [name for name, wish in options.items() if wish])
+    if missing:
+        record_refusal(request)
+        raise PermissionDenied(_told(missing))
+
+
+def record_refusal(request: HttpRequest | Request) -> None:
+    """Remember that a signed-in user asked for a change that they may not make.
 
     Anonymous requests leave no event: anybody can send as many as they like.
     """
-    if not getattr(user, "is_authenticated", False) or is_staff(user):
+    user = request.user
+    if not user.is_authenticated:
         return
-    name, key = str(user), str(getattr(user, "pk", ""))
-    logger.warning("Refused an update by %s, who is not staff", name)
+    name, match = str(user), request.resolver_match
+    who: dict[str, Any] = {"asked_for": (match and match.url_name) or "", "user": str(user.pk)}
+    logger.warning("Refused a %s of %s by %s", request.method, request.path, name)
     # The canonical text has no spaces, and a quote inside a value is escaped.
-    same_user = AuditEvent.objects.filter(
-        kind=Kind.REFUSED,
-        at__gte=timezone.now() - REMEMBERED_FOR,
-        text__contains=f'"user":{json.dumps(key)}',
-    )
-    if not same_user.exists():
-        AuditEvent.objects.append(Kind.REFUSED, actor=name, user=key, address=address)
+    told = json.dumps(who, separators=(",", ":")).strip("{}")
+    since = timezone.now() - REMEMBERED_FOR
+    if not AuditEvent.objects.filter(
+        kind=Kind.REFUSED, at__gte=since, text__contains=told
+    ).exists():
+        AuditEvent.objects.append(Kind.REFUSED, actor=name, address=address_of(request), **who)
+
+
+class IsAllowed(BasePermission):
+    """``obstacle``, for Django REST framework."""
+
+    message = NOT_STAFF
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        # Without an action there is nothing to be allowed: the answer will be 405.
+        if view.action is None:
+            self.message = NOT_STAFF
+            return is_staff(request.user)
+        problem = obstacle(request)
+        self.message = problem or ""
+        return problem is None
+
+
+def _missing(user: object, wishes: Iterable[str]) -> Permission | None:
+    granted = permissions_of(user)
+    needed = (WISHES[name] for name in wishes if name in WISHES)
+    return next((each for each in needed if each not in granted), None)
+
+
+def _told(needed: Permission) -> str:
+    return f"This needs the permission admin_management.{needed}."

@@ -1,14 +1,20 @@
 """Django REST framework with every choice made here: a host's REST_FRAMEWORK changes nothing."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import IO, Any
 from urllib.parse import urlsplit
 
 from django.apps import apps
 from django.db import transaction
-from rest_framework.exceptions import APIException, NotFound, ParseError, ValidationError
+from rest_framework.exceptions import (
+    APIException,
+    NotFound,
+    ParseError,
+    PermissionDenied,
+    ValidationError,
+)
 from rest_framework.metadata import SimpleMetadata
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.pagination import BasePagination, Cursor, CursorPagination
@@ -18,13 +24,15 @@ from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer, JSONRen
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import DEFAULTS, IMPORT_STRINGS, APISettings
+from rest_framework.throttling import BaseThrottle
 from rest_framework.viewsets import GenericViewSet
 
 from .authentication import SameOriginSessionAuthentication
-from .client import address_of
-from .exceptions import ConflictError
+from .exceptions import ConflictError, KeyReusedError
 from .headers import protect
-from .permissions import IsStaff, record_refusal
+from .permissions import IsAllowed, record_refusal
+from .throttling import ChangeThrottle
+from .tokens import TokenAuthentication
 
 LARGEST_BODY = 64 * 1024
 
@@ -41,6 +49,11 @@ class TooLargeError(APIException):
 class NotPossibleError(APIException):
     status_code = 409
     default_code = "conflict"
+
+
+class ReusedError(APIException):
+    status_code = 422
+    default_code = "key_reused"
 
 
 class JSONObjectParser(BaseParser):
@@ -90,14 +103,14 @@ class Negotiation(DefaultContentNegotiation):
 
 
 class StaffViewSet(GenericViewSet[Any]):
-    """What all endpoints share: staff only, same origin, JSON in, JSON or a browsable page out."""
+    """What all endpoints share: who may, same origin, JSON in, JSON or a browsable page out."""
 
     settings = OWN_SETTINGS
-    authentication_classes = (SameOriginSessionAuthentication,)
-    permission_classes = (IsStaff,)
+    authentication_classes = (TokenAuthentication, SameOriginSessionAuthentication)
+    permission_classes = (IsAllowed,)
     parser_classes = (JSONObjectParser,)
     renderer_classes = (Renderer, BrowsableRenderer)
-    throttle_classes = ()
+    throttle_classes: Sequence[type[BaseThrottle]] = (ChangeThrottle,)
     filter_backends = ()
     pagination_class: type[BasePagination] | None = None
     versioning_class = None
@@ -116,16 +129,18 @@ class StaffViewSet(GenericViewSet[Any]):
         return [Renderer()]
 
     def handle_exception(self, exc: Exception) -> Response:
-        return super().handle_exception(
-            NotPossibleError(str(exc)) if isinstance(exc, ConflictError) else exc
-        )
+        if isinstance(exc, ConflictError):
+            exc = NotPossibleError(str(exc))
+        elif isinstance(exc, KeyReusedError):
+            exc = ReusedError(str(exc))
+        return super().handle_exception(exc)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         try:
             super().initial(request, *args, **kwargs)
-        except APIException:
+        except PermissionDenied:
             if request.method not in SAFE_METHODS:
-                record_refusal(request.user, address=address_of(request))
+                record_refusal(request)
             raise
 
     def finalize_response(

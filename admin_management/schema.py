@@ -5,6 +5,7 @@ from typing import Any
 
 from drf_spectacular.authentication import SessionScheme
 from drf_spectacular.extensions import (
+    OpenApiAuthenticationExtension,
     OpenApiSerializerExtension,
     OpenApiSerializerFieldExtension,
     OpenApiViewExtension,
@@ -26,6 +27,7 @@ from .views import (
     CancelViewSet,
     HoldViewSet,
     LogViewSet,
+    OriginViewSet,
     RollbackViewSet,
     StatusViewSet,
     UpdateViewSet,
@@ -42,9 +44,13 @@ for each in vars(ours).values():
             each
         )
 
-REFUSED = OpenApiResponse(
-    ours.DetailSerializer, "Not signed in, not staff, or sent by the page of another site."
-)
+DOORS = {
+    401: OpenApiResponse(ours.DetailSerializer, "Not signed in, or the token is not good."),
+    403: OpenApiResponse(
+        ours.DetailSerializer, "Without the permission, or sent by the page of another site."
+    ),
+    429: OpenApiResponse(ours.DetailSerializer, "Too often; `Retry-After` says for how long."),
+}
 MISSING = OpenApiResponse(ours.DetailSerializer, "There is no such run.")
 NOT_HELD = OpenApiResponse(ours.DetailSerializer, "Updates are not held.")
 NOT_POSSIBLE = OpenApiResponse(ours.DetailSerializer, "Not possible as things stand, and why.")
@@ -65,11 +71,28 @@ LOCATION = OpenApiParameter(
     "Location", str, OpenApiParameter.HEADER, response=[202], description="The path of the run."
 )
 
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    {"type": "string", "minLength": 1, "maxLength": 255},
+    OpenApiParameter.HEADER,
+    description="The same one with the same body gets the same run, for 24 hours.",
+)
+
 
 class SameOriginSession(SessionScheme):
     """The session cookie."""
 
     target_class = "admin_management.authentication.SameOriginSessionAuthentication"
+
+
+class Bearer(OpenApiAuthenticationExtension):
+    """A token of ours."""
+
+    target_class = "admin_management.tokens.TokenAuthentication"
+    name = "tokenAuth"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer"}
 
 
 class Part(OpenApiSerializerFieldExtension):
@@ -116,20 +139,21 @@ class UpdateViews(OpenApiViewExtension):
         return extend_schema_view(
             list=extend_schema(
                 parameters=[ours.RunFilterSerializer],
-                responses={200: ours.RunSerializer(many=True), 400: WRONG, 403: REFUSED},
+                responses={200: ours.RunSerializer(many=True), 400: WRONG, **DOORS},
             ),
             create=extend_schema(
                 request=ours.UpdateRequestSerializer,
-                parameters=[LOCATION],
+                parameters=[LOCATION, IDEMPOTENCY_KEY],
                 responses={
                     202: ours.AcceptedRunSerializer,
                     400: WRONG,
-                    403: REFUSED,
+                    422: OpenApiResponse(ours.DetailSerializer, "The key came with another body."),
+                    **DOORS,
                     **BODY_REFUSED,
                 },
             ),
             retrieve=extend_schema(
-                responses={200: ours.RunWithStepsSerializer, 403: REFUSED, 404: MISSING}
+                responses={200: ours.RunWithStepsSerializer, **DOORS, 404: MISSING}
             ),
         )(type("UpdateViewSet", (self.target_class,), {}))
 
@@ -146,7 +170,7 @@ class CancelViews(OpenApiViewExtension):
                 responses={
                     202: ours.RunSerializer,
                     400: WRONG,
-                    403: REFUSED,
+                    **DOORS,
                     404: MISSING,
                     409: NOT_POSSIBLE,
                     **BODY_REFUSED,
@@ -162,16 +186,14 @@ class RollbackViews(OpenApiViewExtension):
 
     def view_replacement(self) -> type[RollbackViewSet]:
         return extend_schema_view(
-            retrieve=extend_schema(
-                responses={200: ours.WayBackSerializer, 403: REFUSED, 404: MISSING}
-            ),
+            retrieve=extend_schema(responses={200: ours.WayBackSerializer, **DOORS, 404: MISSING}),
             create=extend_schema(
                 request=ours.RollbackRequestSerializer,
                 parameters=[LOCATION],
                 responses={
                     202: ours.RunSerializer,
                     400: WRONG,
-                    403: REFUSED,
+                    **DOORS,
                     404: MISSING,
                     409: NOT_POSSIBLE,
                     **BODY_REFUSED,
@@ -187,20 +209,18 @@ class HoldViews(OpenApiViewExtension):
 
     def view_replacement(self) -> type[HoldViewSet]:
         return extend_schema_view(
-            retrieve=extend_schema(
-                responses={200: ours.HoldSerializer, 403: REFUSED, 404: NOT_HELD}
-            ),
+            retrieve=extend_schema(responses={200: ours.HoldSerializer, **DOORS, 404: NOT_HELD}),
             create=extend_schema(
                 request=ours.HoldRequestSerializer,
                 responses={
                     201: ours.HoldSerializer,
                     400: WRONG,
-                    403: REFUSED,
+                    **DOORS,
                     409: NOT_POSSIBLE,
                     **BODY_REFUSED,
                 },
             ),
-            destroy=extend_schema(responses={204: None, 403: REFUSED, 404: NOT_HELD}),
+            destroy=extend_schema(responses={204: None, **DOORS, 404: NOT_HELD}),
         )(type("HoldViewSet", (self.target_class,), {}))
 
 
@@ -213,9 +233,20 @@ class LogView(OpenApiViewExtension):
         return extend_schema_view(
             retrieve=extend_schema(
                 parameters=[ours.LogQuerySerializer],
-                responses={200: ours.LogSerializer, 400: WRONG, 403: REFUSED, 404: MISSING},
+                responses={200: ours.LogSerializer, 400: WRONG, **DOORS, 404: MISSING},
             )
         )(type("LogViewSet", (self.target_class,), {}))
+
+
+class OriginView(OpenApiViewExtension):
+    """The self-test of the cross-origin rule."""
+
+    target_class = OriginViewSet
+
+    def view_replacement(self) -> type[OriginViewSet]:
+        return extend_schema_view(
+            create=extend_schema(request=None, responses={200: ours.OriginSerializer, **DOORS})
+        )(type("OriginViewSet", (self.target_class,), {}))
 
 
 class StatusView(OpenApiViewExtension):
@@ -227,6 +258,6 @@ class StatusView(OpenApiViewExtension):
         return extend_schema_view(
             retrieve=extend_schema(
                 parameters=[ours.StatusQuerySerializer],
-                responses={200: ours.StatusSerializer, 400: WRONG, 403: REFUSED},
+                responses={200: ours.StatusSerializer, 400: WRONG, **DOORS},
             )
         )(type("StatusViewSet", (self.target_class,), {}))

@@ -339,6 +339,12 @@ class LogSerializer(serializers.Serializer[Any]):
     )
 
 
+class OriginSerializer(serializers.Serializer[Any]):
+    """Which headers arrived by which a browser says where a request comes from."""
+
+    seen = serializers.ListField(child=serializers.CharField())
+
+
 class PartField(serializers.Field[Any, Any, Any, Any]):
     """A part of the status: plain data of the shape of ``part``, or ``{"error": "…"}``."""
 

@@ -10,6 +10,7 @@ from .views import (
     CancelViewSet,
     HoldViewSet,
     LogViewSet,
+    OriginViewSet,
     RollbackViewSet,
     StatusViewSet,
     UpdateViewSet,
@@ -35,6 +36,7 @@ urlpatterns = [
         ),
         name="hold-detail",
     ),
+    path("origin/", OriginViewSet.as_view({"post": "create"}, name="Origin"), name="origin"),
     path("status/", StatusViewSet.as_view({"get": "retrieve"}, name="Status"), name="status"),
     path(
         "update/",

@@ -3,15 +3,25 @@
 from typing import Any
 from uuid import UUID
 
-from rest_framework.exceptions import NotFound
+from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from .asking import ask, bring_up_to_date, log_piece, requester_of, settle, settled_run
+from .asking import (
+    ask,
+    ask_once,
+    bring_up_to_date,
+    go_back,
+    log_piece,
+    requester_of,
+    settle,
+    settled_run,
+)
+from .authentication import seen_in
 from .cancelling import cancel_update
 from .going_back import find_way_back
-from .launcher import hold_updates, release_updates, request_rollback
+from .launcher import hold_updates, release_updates
 from .models import Hold, Run, RunQuerySet, Trigger
 from .rest import RunPages, StaffViewSet
 from .serializers import (
@@ -21,6 +31,7 @@ from .serializers import (
     HoldSerializer,
     LogQuerySerializer,
     LogSerializer,
+    OriginSerializer,
     RollbackRequestSerializer,
     RunFilterSerializer,
     RunSerializer,
@@ -51,9 +62,16 @@ class UpdateViewSet(StaffViewSet):
         return self.get_paginated_response(RunSerializer(page, many=True).data)
 
     def create(self, request: Request) -> Response:
-        """Ask for an update. Answers at once, with the run that serves the request."""
+        """Ask for an update. Answers at once, with the run that serves the request.
+
+        With an ``Idempotency-Key`` it can be sent again, for a day, and the run is the same.
+        """
         wanted = _checked(UpdateRequestSerializer, request.data)
-        run, is_new = ask(request, Trigger.API, **wanted)
+        key = _idempotency_key(request)
+        if key is None:
+            run, is_new = ask(request, Trigger.API, **wanted)
+        else:
+            run, is_new = ask_once(request, Trigger.API, key, **wanted)
         answer = AcceptedRunSerializer(run, context={"coalesced": not is_new}).data
         return Response(answer, status=202, headers={"Location": answer["url"]})
 
@@ -117,7 +135,7 @@ class RollbackViewSet(StaffViewSet):
         """Go back, and hold updates so that the next push does not undo it. 409: not possible."""
         wanted = _checked(RollbackRequestSerializer, request.data)
         run = settled_run(pk)
-        rollback = request_rollback(run, requester=requester_of(request), **wanted)
+        rollback = go_back(request, run, **wanted)
         answer = RunSerializer(rollback).data
         return Response(answer, status=202, headers={"Location": answer["url"]})
 
@@ -147,6 +165,21 @@ class StatusViewSet(StaffViewSet):
         return Response(StatusSerializer(read_status(fetch=fetch)).data)
 
 
+class OriginViewSet(StaffViewSet):
+    """Whether a proxy removes what tells a page of this site from a page of another one.
+
+    The dashboard asks it by POST, because a browser sends no ``Origin`` when it reads.
+    """
+
+    serializer_class = OriginSerializer
+    # Nothing is changed.
+    throttle_classes = ()
+
+    def create(self, request: Request) -> Response:
+        """The headers that were seen. None: let the proxy pass them on."""
+        return Response(OriginSerializer({"seen": seen_in(request)}).data)
+
+
 def _hold_in_force() -> Hold:
     hold = Hold.objects.in_force()
     if hold is None:
@@ -159,6 +192,14 @@ def _filtered(request: Request) -> RunQuerySet:
     if "since" in query:
         query["requested_at__gte"] = query.pop("since")
     return Run.objects.filter(**query)
+
+
+def _idempotency_key(request: Request) -> str | None:
+    """What the client has sent, None if nothing. Raises ValidationError if it cannot be one."""
+    key = request.META.get("HTTP_IDEMPOTENCY_KEY")
+    if key is None or (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
+        return key
+    raise ValidationError({"Idempotency-Key": ["Write 1 to 255 printable ASCII characters."]})
 
 
 def _checked(serializer: type[StrictSerializer], given: Any) -> dict[str, Any]:

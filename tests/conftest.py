@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.db import connection
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+
+from admin_management.permissions import Permission as Ours
+from admin_management.throttling import COUNTS
 
 IDENTITY = ("-c", "user.name=Tester", "-c", "user.email=tester@example.com")
 
@@ -65,6 +68,12 @@ def django_db_modify_db_settings(
         connection.settings_dict["TEST"]["NAME"] = str(path)
 
 
+@pytest.fixture(autouse=True)
+def nothing_counted() -> None:
+    """No test is throttled for what the ones before it did."""
+    COUNTS.clear()
+
+
 @pytest.fixture
 def checkout(tmp_path: Path, settings: Any) -> Checkout:
     """A checkout one commit old that ``ADMIN_MANAGEMENT`` points to."""
@@ -78,10 +87,27 @@ def checkout(tmp_path: Path, settings: Any) -> Checkout:
     return made
 
 
+def permit(user: User, *names: str) -> None:
+    """Give a user permissions of this package, as the admin of the site does."""
+    granted = Permission.objects.filter(
+        content_type__app_label="admin_management", codename__in=names
+    )
+    assert granted.count() == len(set(names))
+    user.user_permissions.add(*granted)
+
+
 @pytest.fixture
 def alice(db: None) -> User:
-    """Alice is staff."""
-    return User.objects.create_user("alice", "alice@example.com", "secret-of-alice", is_staff=True)
+    """Alice is staff and may make every change."""
+    alice = User.objects.create_user("alice", "alice@example.com", "secret-of-alice", is_staff=True)
+    permit(alice, *Ours)
+    return alice
+
+
+@pytest.fixture
+def carol(db: None) -> User:
+    """Carol is staff and may look."""
+    return User.objects.create_user("carol", "carol@example.com", "secret-of-carol", is_staff=True)
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ def test_the_wheel_has_templates_static_files_migrations_types_and_the_script(
     assert packed >= {
         "admin_management/templates/admin_management/dashboard.html",
         "admin_management/static/admin_management/dashboard.js",
+        "admin_management/static/admin_management/origin.js",
         "admin_management/migrations/0001_initial.py",
         "admin_management/py.typed",
         "admin_management/restart_server.sh",

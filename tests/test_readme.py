@@ -8,6 +8,7 @@ from django.core.management import load_command_class
 from django.urls import resolve
 
 from admin_management.conf import DEFAULT_TIMEOUTS, AdminManagementSettings
+from admin_management.permissions import Permission
 from admin_management.runner.status import Status
 from webhooks.conf import WebhooksSettings
 
@@ -47,9 +48,15 @@ def test_the_table_of_steps_gives_the_time_outs_of_the_code() -> None:
 def test_every_address_of_the_api_exists() -> None:
     run = "00000000-0000-0000-0000-000000000000"
     addresses = re.findall(r"^\| `(?:GET|POST|DELETE) (/[^`?]*)", README, re.MULTILINE)
-    assert len(addresses) == 14
+    assert len(addresses) == 15
     for address in addresses:
         resolve(address.replace("<id>", run))
+
+
+def test_the_table_of_permissions_lists_every_permission() -> None:
+    table = README.split("Who may do what")[1].split("An OpenAPI schema")[0]
+    documented = re.findall(r"^\| `admin_management\.(\w+)`", table, re.MULTILINE)
+    assert sorted(documented) == sorted(Permission)
 
 
 def test_every_management_command_exists() -> None:

@@ -42,7 +42,7 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
-            name="Hold",
+            name="ApiToken",
             fields=[
                 (
                     "id",
@@ -50,26 +50,41 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("node", models.CharField(max_length=100)),
-                ("reason", models.CharField(max_length=500)),
-                ("actor_name", models.CharField(blank=True, max_length=200)),
-                ("held_at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("expires_at", models.DateTimeField(blank=True, null=True)),
-                ("released_at", models.DateTimeField(blank=True, null=True)),
-                ("released_by", models.CharField(blank=True, max_length=200)),
                 (
-                    "actor",
+                    "name",
+                    models.CharField(help_text="What uses it, for the audit log.", max_length=100),
+                ),
+                ("digest", models.CharField(editable=False, max_length=64, unique=True)),
+                (
+                    "scope",
+                    models.CharField(
+                        choices=[("read", "read"), ("update", "update")],
+                        default="read",
+                        help_text="read: nothing can be changed. update: what you may change, it may.",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                ("expires_at", models.DateTimeField(editable=False)),
+                ("last_used_at", models.DateTimeField(editable=False, null=True)),
+                ("revoked_at", models.DateTimeField(editable=False, null=True)),
+                (
+                    "user",
                     models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
+                        editable=False,
+                        on_delete=django.db.models.deletion.CASCADE,
                         related_name="+",
                         to=settings.AUTH_USER_MODEL,
                     ),
                 ),
             ],
             options={
-                "ordering": ("-held_at", "-id"),
+                "ordering": ("-created_at", "-id"),
+                "permissions": (("revoke_apitoken", "Can see and revoke everybody's API tokens"),),
+                "default_permissions": ("add",),
             },
         ),
         migrations.CreateModel(
@@ -143,6 +158,50 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-requested_at", "-id"),
+                "permissions": (
+                    ("request_update", "Can ask for an update"),
+                    ("cancel_update", "Can cancel an update"),
+                    ("roll_back_update", "Can go back to an earlier update"),
+                    (
+                        "accept_rewritten_history",
+                        "Can ask for an update that accepts rewritten history",
+                    ),
+                ),
+            },
+        ),
+        migrations.CreateModel(
+            name="IdempotencyKey",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("key", models.CharField(max_length=255)),
+                ("body_sha256", models.CharField(max_length=64)),
+                ("coalesced", models.BooleanField(default=False)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="admin_management.run",
+                    ),
+                ),
+            ],
+            options={
+                "default_permissions": (),
             },
         ),
         migrations.CreateModel(
@@ -193,6 +252,47 @@ class Migration(migrations.Migration):
                 "ordering": ("position",),
             },
         ),
+        migrations.CreateModel(
+            name="Hold",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("node", models.CharField(max_length=100)),
+                ("reason", models.CharField(max_length=500)),
+                ("actor_name", models.CharField(blank=True, max_length=200)),
+                ("held_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("released_at", models.DateTimeField(blank=True, null=True)),
+                ("released_by", models.CharField(blank=True, max_length=200)),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ("-held_at", "-id"),
+                "permissions": (
+                    ("hold_updates", "Can hold and release updates, and override a hold"),
+                ),
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("released_at", None)),
+                        fields=("node",),
+                        name="one_hold_per_node",
+                    )
+                ],
+            },
+        ),
         migrations.AddIndex(
             model_name="run",
             index=models.Index(
@@ -226,11 +326,9 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddConstraint(
-            model_name="hold",
+            model_name="idempotencykey",
             constraint=models.UniqueConstraint(
-                condition=models.Q(("released_at", None)),
-                fields=("node",),
-                name="one_hold_per_node",
+                fields=("user", "key"), name="one_row_per_key_of_a_user"
             ),
         ),
         migrations.AddConstraint(

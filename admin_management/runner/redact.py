@@ -36,10 +36,10 @@ _PATTERNS = (
     # Authorization: Bearer TOKEN, as tools print the headers that they send
     re.compile(r"(?i)(?<=bearer )[\w.~+/=-]{8,}|(?<=basic )[A-Za-z0-9+/=]{8,}"),
     re.compile(r"(?i)(?<=password=)[^\s&;,'\"]+"),
-    # GitHub, GitLab, Slack, AWS, PyPI and Stripe tokens, JSON web tokens
+    # GitHub, GitLab, Slack, AWS, PyPI and Stripe tokens, our own, JSON web tokens
     re.compile(
         r"\b(gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}"
-        r"|AKIA[A-Z0-9]{16}|pypi-[\w-]{20,}|[sr]k_(live|test)_\w{16,}"
+        r"|AKIA[A-Z0-9]{16}|pypi-[\w-]{20,}|dam_[\w-]{40,}|[sr]k_(live|test)_\w{16,}"
         r"|eyJ[\w-]{8,2000}\.[\w-]{8,}\.[\w-]*)"
     ),
 )

@@ -51,6 +51,8 @@ def test_a_site_that_sets_nothing_has_the_documented_defaults(settings: Any) -> 
         extra_steps=(),
         rehearse=True,
         linked_files=(".env",),
+        require_origin=False,
+        recent_login=0,
     )
 
 
@@ -70,6 +72,8 @@ def test_every_key_can_be_set(settings: Any) -> None:
         REHEARSE=False,
         LINKED_FILES=["conf/local.toml"],
         ALLOWED_SIGNERS="/etc/site/allowed_signers",
+        REQUIRE_ORIGIN=True,
+        RECENT_LOGIN=900,
     )
     assert (conf.checkout, conf.remote, conf.branch) == (Path("/srv/other"), "upstream", "main")
     assert (conf.pm2_process, conf.environment) == ("my site", "env")
@@ -77,6 +81,7 @@ def test_every_key_can_be_set(settings: Any) -> None:
     assert conf.health_url == "/healthz/?deep=1"
     assert (conf.rehearse, conf.linked_files) == (False, ("conf/local.toml",))
     assert conf.allowed_signers == "/etc/site/allowed_signers"
+    assert (conf.require_origin, conf.recent_login) == (True, 900)
     assert conf.timeouts == {**DEFAULT_TIMEOUTS, "migrations": 1800, "restart": 0.5}
     assert conf.extra_steps == (
         ExtraStep(
@@ -155,6 +160,10 @@ def test_settings_are_read_when_they_are_used(settings: Any) -> None:
         ({"LINKED_FILES": ["/etc/passwd"]}, "[\"LINKED_FILES\"] has '/etc/passwd'."),
         ({"LINKED_FILES": ["../.env"]}, "[\"LINKED_FILES\"] has '../.env'."),
         ({"LINKED_FILES": [5]}, '["LINKED_FILES"] has 5.'),
+        ({"REQUIRE_ORIGIN": "yes"}, "[\"REQUIRE_ORIGIN\"] is 'yes'."),
+        ({"RECENT_LOGIN": -1}, '["RECENT_LOGIN"] has a time-out of -1.'),
+        ({"RECENT_LOGIN": "900"}, "[\"RECENT_LOGIN\"] has a time-out of '900'."),
+        ({"RECENT_LOGIN": None}, '["RECENT_LOGIN"] has a time-out of None.'),
         ({"EXTRA_STEPS": WARM}, '["EXTRA_STEPS"] is not a list.'),
         ({"EXTRA_STEPS": ["warm"]}, "[\"EXTRA_STEPS\"] has 'warm'."),
     ],

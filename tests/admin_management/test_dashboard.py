@@ -83,7 +83,7 @@ class TestDoors:
         middleware = "django.contrib.auth.middleware.LoginRequiredMiddleware"
         settings.MIDDLEWARE = [*settings.MIDDLEWARE, middleware]
         assert client.get(DASHBOARD).headers["Location"].startswith("/admin/login/")
-        assert client.get("/admin/status/").status_code == 403
+        assert client.get("/admin/status/").status_code == 401
 
     def test_pages_load_only_their_own_files(self, staff: Client) -> None:
         headers = staff.get(DASHBOARD).headers

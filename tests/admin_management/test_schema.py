@@ -107,6 +107,12 @@ def test_the_status_is_as_the_schema_says(
     check(schema, staff.get("/admin/status/"), "/admin/status/")
 
 
+def test_the_self_test_is_as_the_schema_says(staff: Client, schema: dict[str, Any]) -> None:
+    answer = staff.post("/admin/origin/", headers={"Origin": "http://testserver"})
+    assert answer.status_code == 200
+    check(schema, answer, "/admin/origin/", "post")
+
+
 def test_a_status_of_nothing_but_problems_is_as_the_schema_says(
     staff: Client, schema: dict[str, Any], settings: Any
 ) -> None:
@@ -183,3 +189,20 @@ def test_refusals_are_as_the_schema_says(
 def test_a_stranger_is_refused_as_the_schema_says(client: Client, schema: dict[str, Any]) -> None:
     check(schema, client.get(UPDATE), UPDATE)
     check(schema, client.post(UPDATE), UPDATE, "post")
+
+
+def test_who_is_not_staff_is_refused_as_the_schema_says(
+    client: Client, bob: User, schema: dict[str, Any]
+) -> None:
+    client.force_login(bob)
+    check(schema, client.get(UPDATE), UPDATE)
+    check(schema, client.post(UPDATE), UPDATE, "post")
+
+
+def test_too_many_changes_are_refused_as_the_schema_says(
+    staff: Client, schema: dict[str, Any], checkout: Checkout
+) -> None:
+    while (answer := staff.post(UPDATE, content_type="application/json")).status_code == 202:
+        pass
+    check(schema, answer, UPDATE, "post")
+    assert answer.status_code == 429

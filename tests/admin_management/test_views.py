@@ -95,8 +95,8 @@ class TestDoors:
 
     @pytest.mark.parametrize("path", PATHS)
     def test_anonymous_visitors_are_refused(self, client: Client, path: str) -> None:
-        assert client.get(path).status_code == 403
-        assert client.post(path).status_code == 403
+        assert client.get(path).status_code == 401
+        assert client.post(path).status_code == 401
         assert not AuditEvent.objects.exists()
 
     @pytest.mark.parametrize("path", PATHS)

@@ -1,0 +1,146 @@
+"""Whether it arrives where a request comes from: the self-test, and what can be required."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
+from django.test import Client
+from playwright.sync_api import expect
+
+from admin_management.models import ApiToken, Run
+from tests.conftest import Checkout
+from tests.end_to_end.test_dashboard_in_chromium import CHROMIUM, address, browser, visit
+
+__all__ = ("address", "browser", "visit")
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_runner")]
+
+ORIGIN = "/admin/origin/"
+UPDATE = "/admin/update/"
+DASHBOARD = "/admin/dashboard/"
+
+in_chromium = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed"),
+]
+
+
+def proxy(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpResponse]:
+    """A middleware in the place of a proxy that lets neither header through."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        request.META.pop("HTTP_ORIGIN", None)
+        request.META.pop("HTTP_SEC_FETCH_SITE", None)
+        return get_response(request)
+
+    return answer
+
+
+@pytest.fixture
+def staff(client: Client, alice: User, checkout: Checkout) -> Client:
+    client.force_login(alice)
+    return client
+
+
+@pytest.fixture
+def required(staff: Client, settings: Any) -> None:
+    settings.ADMIN_MANAGEMENT = settings.ADMIN_MANAGEMENT | {"REQUIRE_ORIGIN": True}
+
+
+def ask(client: Client, path: str, **headers: str) -> Any:
+    return client.post(path, content_type="application/json", headers=headers)
+
+
+class TestTheSelfTest:
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {},
+            {"Origin": "http://testserver"},
+            {"Sec-Fetch-Site": "same-origin"},
+            {"Origin": "http://testserver", "Sec-Fetch-Site": "same-origin"},
+        ],
+    )
+    def test_tells_what_has_arrived(self, staff: Client, headers: dict[str, str]) -> None:
+        answer = ask(staff, ORIGIN, **headers)
+        assert answer.status_code == 200
+        assert answer.json() == {"seen": list(headers)}
+
+    def test_needs_no_permission_but_to_be_staff(
+        self, client: Client, bob: User, carol: User
+    ) -> None:
+        for user, status in ((carol, 200), (bob, 403)):
+            client.force_login(user)
+            assert ask(client, ORIGIN).status_code == status
+
+    def test_is_not_throttled(self, staff: Client) -> None:
+        assert {ask(staff, ORIGIN).status_code for _ in range(50)} == {200}
+
+    def test_its_line_waits_hidden_on_the_dashboard(self, staff: Client) -> None:
+        page = staff.get(DASHBOARD).content.decode()
+        assert f'role="alert" data-ask="{ORIGIN}" hidden>' in page
+        assert "admin_management/origin.js" in page
+
+
+class TestWhatIsRequired:
+    pytestmark = pytest.mark.usefixtures("required")
+
+    @pytest.mark.parametrize("headers", [{}, {"Referer": "http://testserver/admin/dashboard/"}])
+    def test_a_change_without_either_header_is_refused(
+        self, staff: Client, headers: dict[str, str]
+    ) -> None:
+        for path in (UPDATE, ORIGIN):
+            answer = ask(staff, path, **headers)
+            assert answer.status_code == 403
+            assert "neither with Origin nor with Sec-Fetch-Site" in answer.json()["detail"]
+        page = staff.post(DASHBOARD, headers=headers)
+        assert page.status_code == 403
+        assert "neither with Origin nor with Sec-Fetch-Site" in page.content.decode()
+        assert not Run.objects.exists()
+
+    @pytest.mark.parametrize(
+        "headers", [{"Origin": "http://testserver"}, {"Sec-Fetch-Site": "same-origin"}]
+    )
+    def test_one_of_them_is_enough(self, staff: Client, headers: dict[str, str]) -> None:
+        assert ask(staff, UPDATE, **headers).status_code == 202
+        assert staff.post(DASHBOARD, headers=headers).status_code == 302
+
+    def test_another_site_is_still_refused(self, staff: Client) -> None:
+        assert ask(staff, UPDATE, Origin="https://evil.example").status_code == 403
+
+    def test_a_token_needs_neither(self, alice: User) -> None:
+        token = ApiToken(user=alice, name="ci", scope="update")
+        token.issue(by="alice", days=1)
+        answer = ask(Client(), UPDATE, Authorization=f"Bearer {token.value}")
+        assert answer.status_code == 202
+
+    def test_reading_needs_neither(self, staff: Client) -> None:
+        assert staff.get(UPDATE).status_code == 200
+        assert staff.get(DASHBOARD).status_code == 200
+
+
+class TestInABrowser:
+    pytestmark = in_chromium
+
+    def test_the_line_stays_hidden_where_all_is_well(self, visit: Any) -> None:
+        alices = visit()
+        with alices.page.expect_response(f"**{ORIGIN}") as answer:
+            alices.page.reload()
+        assert set(answer.value.json()["seen"]) == {"Origin", "Sec-Fetch-Site"}
+        expect(alices.page.locator(".am-origin")).to_be_hidden()
+        assert alices.complaints == []
+
+    @pytest.mark.parametrize("is_required", [False, True])
+    def test_the_line_shows_behind_a_proxy_that_removes_both(
+        self, settings: Any, request: pytest.FixtureRequest, *, is_required: bool
+    ) -> None:
+        settings.MIDDLEWARE = [f"{__name__}.proxy", *settings.MIDDLEWARE]
+        # The site is started only now, with that middleware.
+        begin = request.getfixturevalue("visit")
+        settings.ADMIN_MANAGEMENT = settings.ADMIN_MANAGEMENT | {"REQUIRE_ORIGIN": is_required}
+        line = begin().page.locator(".am-origin")
+        expect(line).to_be_visible()
+        expect(line).to_contain_text("let the proxy in front of it pass on Origin")

@@ -22,6 +22,8 @@ class Kind(StrEnum):
     RELEASED = "released"
     HOLD_OVERRIDDEN = "hold_overridden"
     CANCEL_REQUESTED = "cancel_requested"
+    SECRET_MADE = "secret_made"  # noqa: S105 - it is a word, not a secret
+    SECRET_RETIRED = "secret_retired"  # noqa: S105
 
 
 def canonical_text(*, seq: int, at: datetime, kind: Kind, actor: str, facts: object) -> str:

@@ -47,6 +47,8 @@ def test_the_kinds_are_words_that_stay() -> None:
         "released",
         "hold_overridden",
         "cancel_requested",
+        "secret_made",
+        "secret_retired",
     ]
 
 

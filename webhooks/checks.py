@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from django.apps import AppConfig
 from django.core import checks
 from django.db import Error as DatabaseFailure
-from django.db import transaction
 
 from admin_management.exceptions import SettingsError
 
@@ -80,7 +79,6 @@ def _of_the_stored() -> list[checks.CheckMessage]:
 def _stored() -> list[Secret]:
     """None where the tables are not there yet: these checks run before migrate makes them."""
     try:
-        with transaction.atomic():
-            return list(Secret.objects.active())
+        return list(Secret.objects.active())
     except DatabaseFailure:
         return []

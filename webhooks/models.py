@@ -255,8 +255,7 @@ class Secret(models.Model):
         if self.last_used_at is not None and now - self.last_used_at < USED_AGAIN_AFTER:
             return
         try:
-            with transaction.atomic():
-                Secret.objects.filter(pk=self.pk).update(last_used_at=now)
+            Secret.objects.filter(pk=self.pk).update(last_used_at=now)
         except DatabaseFailure:
             logger.exception("The use of a secret could not be written down")
 
@@ -293,9 +292,8 @@ class RefusalQuerySet(models.QuerySet["Refusal"]):
         minute = timezone.now().replace(second=0, microsecond=0)
         row = {"address": sender_of(address), "reason": reason.value, "minute": minute}
         try:
-            with transaction.atomic():
-                if not self._add_to(row):
-                    self._begin(row)
+            if not self._add_to(row):
+                self._begin(row)
         except DatabaseFailure:
             logger.exception("A refusal could not be counted")
 
@@ -324,9 +322,8 @@ class RefusalQuerySet(models.QuerySet["Refusal"]):
         since = timezone.now() - WINDOW
         against = self.filter(address=sender_of(address), reason__in=STRANGERS, minute__gt=since)
         try:
-            with transaction.atomic():
-                refused = against.aggregate(total=Sum("count"))["total"] or 0
-                return refused >= PATIENCE and not Delivery.objects.from_sender(address).exists()
+            refused = against.aggregate(total=Sum("count"))["total"] or 0
+            return refused >= PATIENCE and not Delivery.objects.from_sender(address).exists()
         except DatabaseFailure:
             logger.exception("Refusals could not be looked up")
             return False

@@ -1,9 +1,11 @@
 """What the dashboard shows of the webhook: the secrets, the last ping, who was refused."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
+from django.db import Error as DatabaseFailure
 from django.db.models import Sum
 from django.utils import timezone
 
@@ -13,6 +15,8 @@ from .conf import WebhooksSettings
 from .exceptions import Reason
 from .github import is_usable
 from .models import Delivery, Outcome, Refusal, Secret
+
+logger = logging.getLogger("webhooks")
 
 TEMPLATE = "webhooks/panel.html"
 
@@ -53,11 +57,17 @@ class Panel:
 
 
 def read_panel() -> Panel:
-    """How the webhook stands now."""
+    """How the webhook stands now; it never raises."""
     try:
-        conf = WebhooksSettings.load()
+        return _read(WebhooksSettings.load())
     except SettingsError as error:
         return Panel(problem=f"No delivery is accepted: {error} {error.hint}")
+    except DatabaseFailure:
+        logger.exception("The webhook's tables could not be read")
+        return Panel(problem="The webhook's tables cannot be read: see the log, and migrate.")
+
+
+def _read(conf: WebhooksSettings) -> Panel:
     secrets = () if conf.has_secret else tuple(Secret.objects.active())
     ping = Delivery.objects.filter(outcome=Outcome.PING).first()
     return Panel(

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import ProgrammingError
 from django.test import Client
 
+from webhooks.models import DeliveryQuerySet
 from webhooks.panel import read_panel
 
 from .conftest import Deliver
@@ -87,6 +89,18 @@ def test_it_says_why_no_delivery_is_accepted(
     assert problem in read_panel().problem
     assert bool(problem) == bool(read_panel().problem)
     assert 'id="am-webhook"' in page()
+
+
+def test_a_table_that_is_not_there_is_said_and_no_error_page(
+    page: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ProgrammingError("no such table: canary")
+
+    monkeypatch.setattr(DeliveryQuerySet, "filter", fail)
+    text = page()
+    assert "tables cannot be read" in text
+    assert "canary" not in text
 
 
 def test_what_a_ping_says_is_escaped(page: Any, deliver: Deliver) -> None:

@@ -183,6 +183,13 @@ def test_a_delivery_is_accepted_though_the_use_could_not_be_written(
     assert secret.last_used_at is None
 
 
+def test_a_wrong_setting_is_told_by_the_command(settings: Any) -> None:
+    settings.WEBHOOKS = {"ENCRYPTION_KEY": "short"}
+    with pytest.raises(CommandError, match=r"ENCRYPTION_KEY.* Make one"):
+        run("new")
+    assert not Secret.objects.exists()
+
+
 # The setting wins.
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from admin_management.exceptions import ConflictError
+from admin_management.exceptions import ConflictError, SettingsError
 from admin_management.launcher import Requester
 from admin_management.management.commands.hold_updates import duration
 from webhooks.conf import WebhooksSettings
@@ -39,6 +39,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             getattr(self, f"_{options['act']}")(**options)
+        except SettingsError as error:
+            raise CommandError(f"{error} {error.hint}") from error
         except ConflictError as error:
             raise CommandError(str(error)) from error
 

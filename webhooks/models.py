@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from django.db import Error as DatabaseFailure
-from django.db import IntegrityError, models, transaction
-from django.db.models import F, Q, Sum
+from django.db import IntegrityError, connections, models, router, transaction
+from django.db.models import Q, Sum
 from django.utils import timezone
 
 from admin_management.audit import Kind
@@ -284,6 +284,12 @@ STRANGERS = (Reason.SIGNATURE, Reason.NETWORK, Reason.TOO_LARGE, Reason.UNREADAB
 """What is held against a sender: what nobody needs who knows the secret."""
 
 
+ADD_ONE = (
+    "UPDATE github_webhooks_refusal SET count = count + 1 "
+    "WHERE address = %s AND reason = %s AND minute = %s"
+)
+
+
 class RefusalQuerySet(models.QuerySet["Refusal"]):
     """How often deliveries were refused."""
 
@@ -298,7 +304,12 @@ class RefusalQuerySet(models.QuerySet["Refusal"]):
             logger.exception("A refusal could not be counted")
 
     def _add_to(self, row: dict[str, Any]) -> bool:
-        return bool(self.filter(**row).update(count=F("count") + 1))
+        database = connections[router.db_for_write(Refusal)]
+        minute = database.ops.adapt_datetimefield_value(row["minute"])
+        # Said by the ORM this takes fifteen times as long, and a flood says it each time.
+        with database.cursor() as cursor:
+            cursor.execute(ADD_ONE, [row["address"], row["reason"], minute])
+            return bool(cursor.rowcount)
 
     def _begin(self, row: dict[str, Any]) -> None:
         try:

@@ -105,13 +105,14 @@ def test_two_processes_at_once_count_into_one_row(monkeypatch: pytest.MonkeyPatc
     assert counted() == {(STRANGER, "signature"): 2}
 
 
+@pytest.mark.parametrize("failing", ["_add_to", "create", "delete"])
 def test_a_refusal_that_cannot_be_counted_is_still_that_refusal(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failing: str
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OperationalError("database is locked")
 
-    monkeypatch.setattr(QuerySet, "update", fail)
+    monkeypatch.setattr(RefusalQuerySet, failing, fail)
     response = send(STRANGER, secret="not our secret at all")
     assert (response.status_code, said(response)) == (403, REFUSED)
     assert "database is locked" in caplog.text

@@ -24,6 +24,8 @@ class Kind(StrEnum):
     CANCEL_REQUESTED = "cancel_requested"
     TOKEN_ISSUED = "token_issued"  # noqa: S105 - a word, not a password
     TOKEN_REVOKED = "token_revoked"  # noqa: S105
+    SECRET_MADE = "secret_made"  # noqa: S105 - it is a word, not a secret
+    SECRET_RETIRED = "secret_retired"  # noqa: S105
 
 
 def canonical_text(*, seq: int, at: datetime, kind: Kind, actor: str, facts: object) -> str:

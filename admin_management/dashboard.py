@@ -29,6 +29,7 @@ from .going_back import find_way_back, target_of
 from .headers import protect
 from .launcher import Requester, hold_updates, release_updates
 from .models import Hold, Run, StepRun, Trigger
+from .panels import read_panels
 from .permissions import obstacle, permissions_of, record_refusal
 from .status import read_status
 from .steps import Tools, ordered_steps
@@ -94,6 +95,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "shown": shown,
         "waiting": runs.queued().exclude(pk=going_on.pk).first() if going_on else None,
         "last": runs.finished().order_by("-finished_at").first(),
+        "panels": read_panels(),
         "runs": [going_on if run == going_on else run for run in Run.objects.all()[:LISTED_RUNS]],
     }
     return _page(request, "dashboard", context, status=400 if form.errors else 200)

@@ -254,12 +254,14 @@ class LiveSite:
     def push_event(self, revision: str, *, delivery: str = "") -> tuple[int, dict[str, Any]]:
         """Send the ``push`` event as GitHub signs it. Returns the status and the answer."""
         before = self._git("rev-parse", f"{revision}^", cwd=self.author).strip()
+        delivery = delivery or str(uuid.uuid4())
         payload = {
             "ref": "refs/heads/master",
             "before": before,
             "after": revision,
             "deleted": False,
-            "repository": {"full_name": REPOSITORY},
+            # GitHub writes a time here, so no two pushes have the same body.
+            "repository": {"full_name": REPOSITORY, "pushed_at": delivery},
             "sender": {"login": "octocat"},
         }
         body = json.dumps(payload).encode()
@@ -267,7 +269,7 @@ class LiveSite:
         headers = {
             "Content-Type": "application/json",
             "X-GitHub-Event": "push",
-            "X-GitHub-Delivery": delivery or str(uuid.uuid4()),
+            "X-GitHub-Delivery": delivery,
             "X-Hub-Signature-256": f"sha256={digest}",
         }
         return self._send(Request(f"{self.url}/webhooks/github/", body, headers))

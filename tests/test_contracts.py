@@ -28,11 +28,12 @@ PURE = {
         "admin_management.runner.plan",
     },
     "webhooks/github.py": {
-        "cryptography.exceptions",
+        "cryptography.hazmat.primitives.constant_time",
         "cryptography.hazmat.primitives.hashes",
         "cryptography.hazmat.primitives.hmac",
         "webhooks.exceptions",
     },
+    "webhooks/addresses.py": {"ipaddress"},
     "webhooks/exceptions.py": {"admin_management.exceptions"},
     "admin_management/exceptions.py": {"django.core.exceptions"},
 }

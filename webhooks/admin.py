@@ -1,22 +1,48 @@
-"""Deliveries in Django's admin: to be looked at, not to be touched."""
+"""Deliveries, secrets and refusals in Django's admin: to be looked at, not to be touched."""
 
 from django.contrib import admin
+from django.db.models import Model
 from django.http import HttpRequest
 
-from .models import Delivery
+from .models import Delivery, Refusal, Secret
+
+
+class ReadOnlyMixin:
+    """Nothing can be added, changed or deleted."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class DeliveryAdmin(ReadOnlyMixin, admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ("received_at", "event", "repository", "ref", "sender", "outcome", "reason")
     list_filter = ("outcome", "event", "received_at")
     search_fields = ("delivery_id", "ref", "before", "after", "sender")
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Delivery | None = None) -> bool:
-        return False
+@admin.register(Secret)
+class SecretAdmin(ReadOnlyMixin, admin.ModelAdmin):  # type: ignore[type-arg]
+    """For superusers, and without what is encrypted."""
 
-    def has_delete_permission(self, request: HttpRequest, obj: Delivery | None = None) -> bool:
-        return False
+    list_display = ("fingerprint", "created_at", "created_by", "last_used_at", "retires_at")
+    fields = list_display
+
+    def has_view_permission(self, request: HttpRequest, obj: Secret | None = None) -> bool:
+        return bool(request.user.is_active and request.user.is_superuser)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+
+@admin.register(Refusal)
+class RefusalAdmin(ReadOnlyMixin, admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("minute", "address", "reason", "count")
+    list_filter = ("reason",)
+    search_fields = ("address",)

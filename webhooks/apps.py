@@ -11,6 +11,10 @@ class WebhooksConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from admin_management.panels import add_panel
+
         from .checks import check_settings
+        from .panel import TEMPLATE, read_panel
 
         register(check_settings)
+        add_panel(TEMPLATE, read_panel)

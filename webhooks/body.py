@@ -19,8 +19,9 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-def read_verified(stream: Readable, verifier: Verifier) -> bytes:
-    """The whole body; raises UnverifiedError, TooLargeError or UnreadableError instead."""
+def read_verified(stream: Readable, verifier: Verifier) -> tuple[bytes, int]:
+    """The whole body, and which secret it was signed with; raises UnverifiedError, TooLargeError
+    or UnreadableError instead."""
     size = 0
     with SpooledTemporaryFile(max_size=IN_MEMORY) as spool:
         for chunk in _chunks(stream):
@@ -29,9 +30,9 @@ def read_verified(stream: Readable, verifier: Verifier) -> bytes:
                 raise TooLargeError
             verifier.update(chunk)
             spool.write(chunk)
-        verifier.verify()
+        signed_with = verifier.verify()
         spool.seek(0)
-        return spool.read()
+        return spool.read(), signed_with
 
 
 def _chunks(stream: Readable) -> Iterator[bytes]:

@@ -4,36 +4,81 @@ from collections.abc import Sequence
 
 from django.apps import AppConfig
 from django.core import checks
+from django.db import Error as DatabaseFailure
 
 from admin_management.exceptions import SettingsError
 
 from .conf import WebhooksSettings
-
-SHORTEST_SECRET = 16
+from .github import SHORTEST_SECRET, is_usable
+from .models import Secret
 
 MAKE_ONE = 'Make one with python3 -c "import secrets; print(secrets.token_hex(32))".'
+STORE_ONE = "Make one with manage.py webhook_secret new, and give it to GitHub too."
 
 
 def check_settings(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: object
 ) -> list[checks.CheckMessage]:
-    """E001: ``WEBHOOKS`` is wrong. W001-W003: its secret is missing, short or padded."""
+    """E001-E003: a setting is wrong, a stored secret cannot be read, the secret is too short.
+
+    W001: there is no secret. W003: it is padded. W004: GitHub still signs with the older one.
+    """
     try:
         conf = WebhooksSettings.load()
     except SettingsError as error:
         return [checks.Error(str(error), hint=error.hint, id="github_webhooks.E001")]
-    if not conf.is_enabled:
-        problem = "is not set: webhooks are off and every delivery is answered 503"
-        return [_warning("W001", problem, f"{MAKE_ONE} Give it to GitHub too.")]
-    found = []
-    if len(conf.secret) < SHORTEST_SECRET:
-        found.append(_warning("W002", f"has fewer than {SHORTEST_SECRET} characters", MAKE_ONE))
-    if conf.secret != conf.secret.strip():
-        found.append(_warning("W003", "begins or ends with white space", "Strip it."))
+    return _of_the_setting(conf) if conf.has_secret else _of_the_stored()
+
+
+def _of_the_setting(conf: WebhooksSettings) -> list[checks.CheckMessage]:
+    if not is_usable(conf.secret):
+        return [
+            checks.Error(
+                f'WEBHOOKS["SECRET"] has fewer than {SHORTEST_SECRET} characters: every delivery '
+                "is answered 503.",
+                hint=MAKE_ONE,
+                id="github_webhooks.E003",
+            )
+        ]
+    if conf.secret == conf.secret.strip():
+        return []
+    problem = 'WEBHOOKS["SECRET"] begins or ends with white space.'
+    return [checks.Warning(problem, hint="Strip it.", id="github_webhooks.W003")]
+
+
+def _of_the_stored() -> list[checks.CheckMessage]:
+    secrets = _stored()
+    if not secrets:
+        problem = "There is no secret: webhooks are off and every delivery is answered 503."
+        return [checks.Warning(problem, hint=STORE_ONE, id="github_webhooks.W001")]
+    found: list[checks.CheckMessage] = [
+        checks.Error(
+            f"The webhook secret {secret} cannot be decrypted: what is signed with it is refused.",
+            hint=(
+                "Put the key that it was encrypted with back: the old SECRET_KEY into "
+                'SECRET_KEY_FALLBACKS, or WEBHOOKS["ENCRYPTION_KEY"]. Else retire it with '
+                f"manage.py webhook_secret retire {secret}, and make another."
+            ),
+            id="github_webhooks.E002",
+        )
+        for secret in secrets
+        if not secret.is_readable
+    ]
+    if Secret.is_changeover_unfinished(secrets):
+        found.append(
+            checks.Warning(
+                f"GitHub still signs with the older webhook secret, {secrets[-1]}, though a newer "
+                f"one was made, {secrets[0]}.",
+                hint="Give the newer one to GitHub, before the older one retires.",
+                id="github_webhooks.W004",
+            )
+        )
     return found
 
 
-def _warning(number: str, problem: str, hint: str) -> checks.CheckMessage:
-    return checks.Warning(
-        f'WEBHOOKS["SECRET"] {problem}.', hint=hint, id=f"github_webhooks.{number}"
-    )
+def _stored() -> list[Secret]:
+    """None where the tables are not there yet: these checks run before migrate makes them."""
+    try:
+        return list(Secret.objects.active())
+    except DatabaseFailure:
+        return []

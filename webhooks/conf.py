@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, fields
+from ipaddress import ip_network
 from typing import Self
 
 from django.conf import settings
@@ -9,7 +10,11 @@ from django.conf import settings
 from admin_management.conf import AdminManagementSettings, read_keys
 from admin_management.exceptions import SettingsError
 
+from .addresses import Network
 from .github import Payload
+
+SHORTEST_KEY = 32
+"""Characters of the key that stored secrets are encrypted with."""
 
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
@@ -18,12 +23,14 @@ REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 class WebhooksSettings:
     """``WEBHOOKS`` with its defaults. Build it with ``load()``.
 
-    No ``repository`` means any that knows the secret.
+    No ``repository`` means any that knows the secret, no ``allowed_networks`` any address.
     """
 
     secret: str = ""
     repository: str | None = None
     branch: str
+    encryption_key: str = ""
+    allowed_networks: tuple[Network, ...] = ()
 
     @classmethod
     def load(cls) -> Self:
@@ -34,11 +41,13 @@ class WebhooksSettings:
             secret=_secret(values.get("secret")),
             repository=_repository(values.get("repository")),
             branch=_branch(values.get("branch")),
+            encryption_key=_encryption_key(values.get("encryption_key")),
+            allowed_networks=_networks(values.get("allowed_networks")),
         )
 
     @property
-    def is_enabled(self) -> bool:
-        """Whether there is a secret; without one nothing can be verified."""
+    def has_secret(self) -> bool:
+        """Whether a secret is given here. It is then the only one, however good it is."""
         return bool(self.secret.strip())
 
     def why_ignored(self, payload: Payload) -> str:
@@ -67,6 +76,34 @@ def _secret(value: object) -> str:
     if value is not None and not isinstance(value, str):
         raise _wrong("SECRET", "is not a string", "Write the text that you gave to GitHub.")
     return value or ""
+
+
+def _encryption_key(value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str) or len(value.strip()) < SHORTEST_KEY:
+        raise _wrong(
+            "ENCRYPTION_KEY",
+            f"is not a text of at least {SHORTEST_KEY} characters",
+            'Make one with python3 -c "import secrets; print(secrets.token_hex(32))".',
+        )
+    return value
+
+
+def _networks(value: object) -> tuple[Network, ...]:
+    hint = 'Write a list of networks like ["192.0.2.0/24", "2001:db8::/32"], or leave the key out.'
+    if value is None:
+        return ()
+    # An empty list would be taken for "none is allowed" by one reader and for "all" by another.
+    if not isinstance(value, list | tuple) or not value:
+        raise _wrong("ALLOWED_NETWORKS", "is not a list of networks", hint)
+    for each in value:
+        if not isinstance(each, str):
+            raise _wrong("ALLOWED_NETWORKS", f"has {each!r}, not a text", hint)
+    try:
+        return tuple(ip_network(each) for each in value)
+    except ValueError as error:
+        raise _wrong("ALLOWED_NETWORKS", f"is wrong: {error}", hint) from None
 
 
 def _repository(value: object) -> str | None:

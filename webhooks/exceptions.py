@@ -1,14 +1,28 @@
 """Why a delivery is refused: one tree, each class with the HTTP status of its answer."""
 
+from enum import StrEnum
 from typing import ClassVar
 
 from admin_management.exceptions import AdminManagementError
+
+
+class Reason(StrEnum):
+    """What refusals are counted by. The sender is not told more than the message."""
+
+    SIGNATURE = "signature"
+    NETWORK = "network"
+    TOO_MANY = "too_many"
+    TOO_LARGE = "too_large"
+    UNREADABLE = "unreadable"
+    MALFORMED = "malformed"
+    DISABLED = "disabled"
 
 
 class RefusedError(AdminManagementError):
     """A delivery that is not accepted. The message is shown to the sender, so it tells nothing."""
 
     status: ClassVar[int] = 400
+    reason: ClassVar[Reason] = Reason.MALFORMED
 
 
 class ParseError(RefusedError):
@@ -18,6 +32,8 @@ class ParseError(RefusedError):
 class UnreadableError(RefusedError):
     """The body broke off before its end."""
 
+    reason = Reason.UNREADABLE
+
     def __init__(self) -> None:
         super().__init__("The body could not be read to its end.")
 
@@ -26,15 +42,33 @@ class UnverifiedError(RefusedError):
     """Not signed with our secret. One message for every cause: it must not help to guess."""
 
     status = 403
+    reason = Reason.SIGNATURE
 
     def __init__(self) -> None:
         super().__init__("The signature is missing or wrong.")
+
+
+class NetworkError(UnverifiedError):
+    """From an address that is not allowed; answered like a wrong signature."""
+
+    reason = Reason.NETWORK
+
+
+class TooManyError(RefusedError):
+    """Refused too often of late to be read again so soon."""
+
+    status = 429
+    reason = Reason.TOO_MANY
+
+    def __init__(self) -> None:
+        super().__init__("Too many requests were refused.")
 
 
 class TooLargeError(RefusedError):
     """More than GitHub ever sends."""
 
     status = 413
+    reason = Reason.TOO_LARGE
 
     def __init__(self) -> None:
         super().__init__("The body is larger than 25 MB.")
@@ -44,6 +78,11 @@ class DisabledError(RefusedError):
     """There is no secret to verify with, or the settings are wrong."""
 
     status = 503
+    reason = Reason.DISABLED
 
     def __init__(self) -> None:
         super().__init__("Webhooks are not configured here.")
+
+
+class SealedError(AdminManagementError):
+    """A stored secret cannot be decrypted: the key it was encrypted with is gone."""

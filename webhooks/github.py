@@ -6,30 +6,36 @@ https://docs.github.com/en/webhooks/webhook-events-and-payloads
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 from urllib.parse import parse_qsl
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.constant_time import bytes_eq
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from .exceptions import ParseError, UnverifiedError
 
 SIGNATURE = re.compile(r"sha256=([0-9A-Fa-f]{64})")
+SURROGATE = re.compile(r"[\ud800-\udfff]")
 REVISION = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+SHORTEST_SECRET = 16
+"""Characters, white space around them not counted. What is shorter verifies nothing."""
 
 MAX_REF = 255
 MAX_NAME = 150
-"""Characters of a ref, and of any other text. GitHub's own limits are below these."""
+MAX_CONTENT_TYPE = 10
+"""Characters of a ref, of any other text, of a content type. GitHub's limits are below these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
     """The few fields of a delivery that are used, fit to be stored; what is missing is empty.
 
-    ``ref``, ``before``, ``after`` and ``deleted`` are read from a push only.
+    ``ref``, ``before``, ``after`` and ``deleted`` are read from a push only; how the webhook is
+    set up (``content_type``, ``insecure_ssl``, ``sends_pushes``) from a ping only.
     """
 
     event: str
@@ -40,31 +46,51 @@ class Payload:
     before: str = ""
     after: str = ""
     deleted: bool = False
+    content_type: str = ""
+    insecure_ssl: bool | None = None
+    sends_pushes: bool | None = None
 
 
 class Verifier:
     """Checks the signature of a body that arrives in pieces.
 
-    Raises UnverifiedError at once if no body could pass: a signature of the wrong shape, or a
-    secret that is empty or blank, which must mean "closed" and never "open".
+    Raises UnverifiedError at once if no body could pass: a signature of the wrong shape, or
+    secrets that are all empty, blank or short, which must mean "closed" and never "open".
     """
 
-    def __init__(self, *, signature: str, secret: str) -> None:
+    def __init__(self, *, signature: str, secrets: Sequence[str]) -> None:
         shape = SIGNATURE.fullmatch(signature)
-        if shape is None or not secret.strip():
+        usable = [(each, secret) for each, secret in enumerate(secrets) if is_usable(secret)]
+        if shape is None or not usable:
             raise UnverifiedError
         self._signature = bytes.fromhex(shape[1])
-        self._hmac = HMAC(secret.encode("utf-8", "surrogatepass"), SHA256())
+        self._hmacs = [
+            (position, HMAC(secret.encode("utf-8", "surrogatepass"), SHA256()))
+            for position, secret in usable
+        ]
 
     def update(self, chunk: bytes) -> None:
-        self._hmac.update(chunk)
+        for _, hmac in self._hmacs:
+            hmac.update(chunk)
 
-    def verify(self) -> None:
-        """Raises UnverifiedError unless the pieces were signed with the secret. Call it once."""
-        try:
-            self._hmac.verify(self._signature)
-        except InvalidSignature:
-            raise UnverifiedError from None
+    def verify(self) -> int:
+        """Which of the secrets the pieces were signed with, counted from 0. Call it once.
+
+        Raises UnverifiedError if it was none. All are compared, whichever it was, so that the time
+        it takes tells nothing.
+        """
+        compared = [
+            (position, bytes_eq(hmac.finalize(), self._signature)) for position, hmac in self._hmacs
+        ]
+        right = [position for position, is_right in compared if is_right]
+        if not right:
+            raise UnverifiedError
+        return right[0]
+
+
+def is_usable(secret: str) -> bool:
+    """Whether a secret is long enough to verify anything."""
+    return len(secret.strip()) >= SHORTEST_SECRET
 
 
 def verify_signature(*, body: bytes, signature: str, secret: str) -> bool:
@@ -73,7 +99,7 @@ def verify_signature(*, body: bytes, signature: str, secret: str) -> bool:
     https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
     """
     try:
-        verifier = Verifier(signature=signature, secret=secret)
+        verifier = Verifier(signature=signature, secrets=[secret])
         verifier.update(body)
         verifier.verify()
     except UnverifiedError:
@@ -94,6 +120,8 @@ def parse(*, event: str, content_type: str, body: bytes) -> Payload:
         repository=_text(repository, "full_name"),
         sender=_text(_object(document, "sender"), "login"),
     )
+    if event == "ping":
+        return _with_the_hook(payload, _object(document, "hook"))
     if event != "push":
         return payload
     return replace(
@@ -104,6 +132,35 @@ def parse(*, event: str, content_type: str, body: bytes) -> Payload:
         after=_revision(document, "after"),
         deleted=_flag(document, "deleted"),
     )
+
+
+def _with_the_hook(payload: Payload, hook: Mapping[str, object]) -> Payload:
+    """How the webhook is set up. Its ``config`` has the secret's place too: that is not read."""
+    config = _object(hook, "config")
+    return replace(
+        payload,
+        content_type=_text(config, "content_type", MAX_CONTENT_TYPE),
+        insecure_ssl=_insecure_ssl(config),
+        sends_pushes=_sends_pushes(hook),
+    )
+
+
+def _insecure_ssl(config: Mapping[str, object]) -> bool | None:
+    value = config.get("insecure_ssl")
+    if value is None:
+        return None
+    if isinstance(value, bool) or value not in ("0", "1", 0, 1):
+        raise ParseError("insecure_ssl is neither 0 nor 1.")
+    return value in ("1", 1)
+
+
+def _sends_pushes(hook: Mapping[str, object]) -> bool | None:
+    events = hook.get("events")
+    if events is None:
+        return None
+    if not isinstance(events, list):
+        raise ParseError("events is not a list.")
+    return "push" in events or "*" in events
 
 
 def _json_text(content_type: str, body: bytes) -> str:
@@ -178,7 +235,9 @@ def _needed(document: Mapping[str, object], name: str, longest: int = MAX_NAME) 
         raise ParseError(f"{name} is not a string.")
     if len(value) > longest:
         raise ParseError(f"{name} is too long.")
-    # Databases refuse NUL and lone surrogates; logs and pages must not obey control characters.
+    if SURROGATE.search(value):
+        raise ParseError(f"{name} has half of a character.")
+    # Databases refuse NUL; logs and pages must not obey control characters.
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in value)
 
 

@@ -1,16 +1,37 @@
-"""What is remembered of GitHub's deliveries. Every write is a method here."""
+"""What is remembered of GitHub: deliveries, secrets, refusals. Every write is a method here."""
 
 import hashlib
+import logging
+import secrets
 from dataclasses import asdict
-from typing import ClassVar
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Self
 
-from django.db import models
+from django.db import Error as DatabaseFailure
+from django.db import IntegrityError, connections, models, router, transaction
+from django.db.models import Q, Sum
 from django.utils import timezone
 
 from admin_management.audit import Kind
+from admin_management.exceptions import ConflictError
 from admin_management.models import AuditEvent, Run
 
-from .github import MAX_NAME, MAX_REF, Payload
+from .addresses import is_near, sender_of
+from .exceptions import Reason, SealedError
+from .github import MAX_CONTENT_TYPE, MAX_NAME, MAX_REF, Payload
+from .sealing import seal, unseal
+
+logger = logging.getLogger("webhooks")
+
+ADDRESS = 43
+FINGERPRINT = 12
+"""Characters of the longest IPv6 address with ``/64``, and of a secret's fingerprint."""
+
+MOST_SECRETS = 2
+"""The one before and the one after, while GitHub is being changed over."""
+
+USED_AGAIN_AFTER = timedelta(minutes=1)
+"""How far ``last_used_at`` may be behind: a write for each delivery would be too dear."""
 
 
 class Outcome(models.TextChoices):
@@ -18,10 +39,11 @@ class Outcome(models.TextChoices):
 
     PING = "ping"
     REQUESTED = "requested"
+    REPLAYED = "replayed"
     IGNORED = "ignored"
 
 
-def facts_of(payload: Payload, body: bytes) -> dict[str, str]:
+def facts_of(payload: Payload, body: bytes) -> dict[str, Any]:
     """What is kept of a delivery, by the names of its columns."""
     facts = asdict(payload)
     del facts["deleted"]
@@ -31,21 +53,43 @@ def facts_of(payload: Payload, body: bytes) -> dict[str, str]:
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     """Deliveries, by GitHub's id of them."""
 
-    def receive(self, *, delivery_id: str, reason: str, **facts: str) -> "Delivery":
+    def receive(
+        self,
+        *,
+        delivery_id: str,
+        reason: str,
+        secret: str = "",
+        address: str | None = None,
+        **facts: Any,
+    ) -> "Delivery":
         """The delivery of this id, locked until the transaction ends; a new one is ignored so far.
 
         Two that come at once are one: the second waits for the first and finds its row.
+        ``secret`` is the name of the one that it was signed with.
         """
         outcome = Outcome.PING if facts["event"] == "ping" else Outcome.IGNORED
         delivery, _ = self.select_for_update().get_or_create(
             delivery_id=delivery_id,
-            defaults=facts | {"outcome": outcome.value, "reason": reason},
+            defaults=facts
+            | {
+                "outcome": outcome.value,
+                "reason": reason,
+                "secret": secret,
+                "address": sender_of(address),
+            },
         )
         return delivery
 
+    def from_sender(self, address: str | None) -> Self:
+        return self.filter(address=sender_of(address))
+
 
 class Delivery(models.Model):
-    """One verified webhook request. Nothing else of it is kept, least of all its headers."""
+    """One verified webhook request. Nothing else of it is kept, least of all its headers.
+
+    ``content_type``, ``insecure_ssl`` and ``sends_pushes`` are how the webhook is set up on
+    GitHub, as a ping tells it.
+    """
 
     delivery_id = models.CharField(max_length=64, unique=True)
     event = models.CharField(max_length=64)
@@ -55,7 +99,12 @@ class Delivery(models.Model):
     after = models.CharField(max_length=64, blank=True)
     repository = models.CharField(max_length=MAX_NAME, blank=True)
     sender = models.CharField(max_length=MAX_NAME, blank=True)
-    body_sha256 = models.CharField(max_length=64)
+    content_type = models.CharField(max_length=MAX_CONTENT_TYPE, blank=True)
+    insecure_ssl = models.BooleanField(null=True, blank=True)
+    sends_pushes = models.BooleanField(null=True, blank=True)
+    body_sha256 = models.CharField(max_length=64, db_index=True)
+    secret = models.CharField(max_length=FINGERPRINT, blank=True)
+    address = models.CharField(max_length=ADDRESS, blank=True, db_index=True)
     outcome = models.CharField(max_length=20, choices=Outcome)
     reason = models.CharField(max_length=500, blank=True)
     run = models.ForeignKey(
@@ -78,7 +127,18 @@ class Delivery(models.Model):
         """True even after that run was deleted."""
         return self.outcome == Outcome.REQUESTED
 
-    def accept(self, run: Run, *, actor: str, **facts: str) -> None:
+    def earlier_with(self, body_sha256: str) -> "Delivery | None":
+        """The delivery of another id that brought the same body and led to a run."""
+        others = Delivery.objects.exclude(pk=self.pk).filter(body_sha256=body_sha256)
+        return others.filter(outcome=Outcome.REQUESTED).first()
+
+    def set_replayed(self, earlier: "Delivery") -> None:
+        """Write down that this delivery is ``earlier`` under another id, and asks for nothing."""
+        self.outcome = Outcome.REPLAYED.value
+        self.reason = f"the body of delivery {earlier.delivery_id}, which led to an update"
+        self.save(update_fields=["outcome", "reason"])
+
+    def accept(self, run: Run, *, actor: str, **facts: Any) -> None:
         """Write down that this delivery of ``actor``, saying ``facts``, led to ``run``.
 
         The actor of the run may be another: a request joins a run that already waits.
@@ -100,3 +160,205 @@ class Delivery(models.Model):
             sender=self.sender,
             body_sha256=self.body_sha256,
         )
+
+
+class SecretQuerySet(models.QuerySet["Secret"]):
+    """Stored secrets, the newest first."""
+
+    def active(self) -> Self:
+        """Those that are accepted now; at most two."""
+        return self.filter(Q(retires_at=None) | Q(retires_at__gt=timezone.now()))
+
+    def make(self, *, created_by: str, overlap: timedelta) -> tuple["Secret", str]:
+        """A new secret, and its text, which nobody is told again.
+
+        The one before it retires after ``overlap``. Raises ConflictError if there are two already:
+        GitHub may sign with either, so a person says which one goes. Raises SettingsError.
+        """
+        value = secrets.token_hex(32)
+        with transaction.atomic():
+            before = list(self.active().select_for_update())
+            if len(before) >= MOST_SECRETS:
+                names = " and ".join(each.fingerprint for each in before)
+                raise ConflictError(f"Two secrets are accepted, {names}: retire one of them first.")
+            secret = self.create(
+                sealed=seal(value),
+                fingerprint=hashlib.sha256(value.encode()).hexdigest()[:FINGERPRINT],
+                created_by=created_by,
+            )
+            for each in before:
+                each.set_retirement(secret.created_at + overlap)
+            AuditEvent.objects.append(Kind.SECRET_MADE, actor=created_by, secret=secret.fingerprint)
+        return secret, value
+
+
+class Secret(models.Model):
+    """What GitHub signs with, encrypted. ``fingerprint`` names it and does not give it away.
+
+    It is accepted until ``retires_at``; without that, until a newer one is made.
+    """
+
+    fingerprint = models.CharField(max_length=FINGERPRINT, unique=True)
+    sealed = models.TextField()
+    created_at = models.DateTimeField(default=timezone.now)
+    created_by = models.CharField(max_length=200, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    retires_at = models.DateTimeField(null=True, blank=True)
+
+    objects: ClassVar[SecretQuerySet] = SecretQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("-created_at", "-id")
+
+    def __str__(self) -> str:
+        return self.fingerprint
+
+    @property
+    def is_active(self) -> bool:
+        return self.retires_at is None or self.retires_at > timezone.now()
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether it can still be decrypted."""
+        try:
+            self.reveal()
+        except SealedError:
+            return False
+        return True
+
+    @property
+    def standing(self) -> str:
+        """Whether it is accepted, and until when, for people."""
+        if self.retires_at is None:
+            told = "accepted"
+        elif self.is_active:
+            told = f"accepted until {self.retires_at:%Y-%m-%d %H:%M} UTC"
+        else:
+            told = f"retired {self.retires_at:%Y-%m-%d %H:%M} UTC"
+        return told if self.is_readable else f"{told}, but it cannot be decrypted"
+
+    @staticmethod
+    def is_changeover_unfinished(active: "list[Secret]") -> bool:
+        """Whether the older of the active ones, newest first, is the one used last."""
+        if len(active) < 2 or active[-1].last_used_at is None:
+            return False
+        newer = active[0]
+        return active[-1].last_used_at > (newer.last_used_at or newer.created_at)
+
+    def reveal(self) -> str:
+        """Its text, to verify with and for nothing else. Raises SealedError."""
+        return unseal(self.sealed)
+
+    def mark_used(self) -> None:
+        """Remember that a delivery was signed with it, to the minute. Never raises."""
+        now = timezone.now()
+        if self.last_used_at is not None and now - self.last_used_at < USED_AGAIN_AFTER:
+            return
+        try:
+            Secret.objects.filter(pk=self.pk).update(last_used_at=now)
+        except DatabaseFailure:
+            logger.exception("The use of a secret could not be written down")
+
+    def set_retirement(self, at: datetime) -> None:
+        """Accept it until then; never for longer than it would have been."""
+        if self.retires_at is None or at < self.retires_at:
+            self.retires_at = at
+            self.save(update_fields=["retires_at"])
+
+    def retire(self, *, by: str) -> None:
+        """Accept it no longer."""
+        with transaction.atomic():
+            self.set_retirement(timezone.now())
+            AuditEvent.objects.append(Kind.SECRET_RETIRED, actor=by, secret=self.fingerprint)
+
+
+MOST_REFUSALS = 1000
+REFUSALS_KEPT = timedelta(hours=24)
+"""What bounds the table: rows, and how old they get."""
+
+PATIENCE = 60
+WINDOW = timedelta(minutes=10)
+"""So many refusals in so long a time, and a sender is not listened to before it is over."""
+
+STRANGERS = (Reason.SIGNATURE, Reason.NETWORK, Reason.TOO_LARGE, Reason.UNREADABLE)
+"""What is held against a sender: what nobody needs who knows the secret."""
+
+
+ADD_ONE = (
+    "UPDATE github_webhooks_refusal SET count = count + 1 "
+    "WHERE address = %s AND reason = %s AND minute = %s"
+)
+
+
+class RefusalQuerySet(models.QuerySet["Refusal"]):
+    """How often deliveries were refused."""
+
+    def count_one(self, address: str | None, reason: Reason) -> None:
+        """Count one refusal of now: an update, or once a minute an insert. Never raises."""
+        minute = timezone.now().replace(second=0, microsecond=0)
+        row = {"address": sender_of(address), "reason": reason.value, "minute": minute}
+        try:
+            if not self._add_to(row):
+                self._begin(row)
+        except DatabaseFailure:
+            logger.exception("A refusal could not be counted")
+
+    def _add_to(self, row: dict[str, Any]) -> bool:
+        database = connections[router.db_for_write(Refusal)]
+        minute = database.ops.adapt_datetimefield_value(row["minute"])
+        # Said by the ORM this takes fifteen times as long, and a flood says it each time.
+        with database.cursor() as cursor:
+            cursor.execute(ADD_ONE, [row["address"], row["reason"], minute])
+            return bool(cursor.rowcount)
+
+    def _begin(self, row: dict[str, Any]) -> None:
+        try:
+            with transaction.atomic():
+                begun = self.create(**row)
+        except IntegrityError:  # another process was faster
+            self._add_to(row)
+            return
+        # Ids follow time, so this needs no counting.
+        old = Q(minute__lt=begun.minute - REFUSALS_KEPT) | Q(pk__lte=begun.pk - MOST_REFUSALS)
+        self.filter(old).delete()
+
+    def too_many_from(self, address: str | None) -> bool:
+        """Whether this sender must wait. Never one whose address others share with it.
+
+        That is a proxy's, or one that a verified delivery has come from: anybody can have GitHub
+        send us deliveries that are signed with a secret of their own. Never raises.
+        """
+        if is_near(address):
+            return False
+        since = timezone.now() - WINDOW
+        against = self.filter(address=sender_of(address), reason__in=STRANGERS, minute__gt=since)
+        try:
+            refused = against.aggregate(total=Sum("count"))["total"] or 0
+            return refused >= PATIENCE and not Delivery.objects.from_sender(address).exists()
+        except DatabaseFailure:
+            logger.exception("Refusals could not be looked up")
+            return False
+
+
+class Refusal(models.Model):
+    """How often one sender was refused for one reason in one minute. Kept for a day."""
+
+    minute = models.DateTimeField(db_index=True)
+    address = models.CharField(max_length=ADDRESS, blank=True)
+    reason = models.CharField(
+        max_length=20, choices=[(each.value, each.value.replace("_", " ")) for each in Reason]
+    )
+    count = models.PositiveIntegerField(default=1)
+
+    objects: ClassVar[RefusalQuerySet] = RefusalQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ("-minute", "-id")
+        constraints = (
+            models.UniqueConstraint(
+                fields=["address", "reason", "minute"], name="one_count_per_sender_and_minute"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.reason} from {self.address}"

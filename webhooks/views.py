@@ -2,6 +2,8 @@
 
 import logging
 import re
+from collections.abc import Sequence
+from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import Error as DatabaseFailure
@@ -15,11 +17,20 @@ from admin_management.exceptions import SettingsError
 from admin_management.launcher import Requester, request_update, settle
 from admin_management.models import Trigger
 
+from .addresses import is_within
 from .body import MAX_SIZE, Readable, read_verified
 from .conf import WebhooksSettings
-from .exceptions import DisabledError, ParseError, RefusedError, TooLargeError
+from .exceptions import (
+    DisabledError,
+    NetworkError,
+    ParseError,
+    RefusedError,
+    TooLargeError,
+    TooManyError,
+)
 from .github import Payload, Verifier, parse
-from .models import Delivery, Outcome, facts_of
+from .keyring import Key, keys_of
+from .models import WINDOW, Delivery, Outcome, Refusal, facts_of
 
 logger = logging.getLogger("webhooks")
 
@@ -39,8 +50,7 @@ def receive(request: HttpRequest) -> HttpResponse:
     try:
         return _receive(request)
     except RefusedError as error:
-        logger.warning("Delivery refused: %s", error)
-        return JsonResponse({"error": str(error)}, status=error.status)
+        return _refuse(request, error)
     except (DatabaseFailure, OSError, SettingsError):
         logger.exception("Delivery not recorded, or its run not started")
         return JsonResponse(
@@ -50,7 +60,8 @@ def receive(request: HttpRequest) -> HttpResponse:
 
 def _receive(request: HttpRequest) -> HttpResponse:
     conf = _settings()
-    body = _verified_body(request, conf)
+    _let_in(request, conf)
+    body, key = _verified_body(request, keys_of(conf))
     delivery_id = _token(request, "X-GitHub-Delivery")
     payload = parse(
         event=_token(request, "X-GitHub-Event"),
@@ -60,13 +71,28 @@ def _receive(request: HttpRequest) -> HttpResponse:
     facts = facts_of(payload, body)
     reason = conf.why_ignored(payload)
     with transaction.atomic():
-        delivery = Delivery.objects.receive(delivery_id=delivery_id, reason=reason, **facts)
-        is_repeated = delivery.led_to_a_run
-        if not reason and not is_repeated:
+        delivery = Delivery.objects.receive(
+            delivery_id=delivery_id,
+            reason=reason,
+            secret=key.name,
+            address=address_of(request),
+            **facts,
+        )
+        is_old = delivery.led_to_a_run or _is_replay(delivery, facts)
+        if not is_old and not reason:
             _request_update(request, payload, delivery, facts)
             return _answer(delivery, 202)
     _settle()
-    return _answer(delivery, 200 if is_repeated or delivery.outcome == Outcome.PING else 202)
+    return _answer(delivery, 200 if is_old or delivery.outcome == Outcome.PING else 202)
+
+
+def _refuse(request: HttpRequest, error: RefusedError) -> HttpResponse:
+    logger.warning("Delivery refused: %s", error)
+    Refusal.objects.count_one(address_of(request), error.reason)
+    response = JsonResponse({"error": str(error)}, status=error.status)
+    if isinstance(error, TooManyError):
+        response["Retry-After"] = str(int(WINDOW.total_seconds()))
+    return response
 
 
 def _settings() -> WebhooksSettings:
@@ -75,16 +101,38 @@ def _settings() -> WebhooksSettings:
     except SettingsError:
         logger.exception("Webhooks are off: a setting is wrong")
         raise DisabledError from None
-    if not conf.is_enabled:
-        raise DisabledError
     return conf
 
 
-def _verified_body(request: HttpRequest, conf: WebhooksSettings) -> bytes:
+def _let_in(request: HttpRequest, conf: WebhooksSettings) -> None:
+    """Raises NetworkError or TooManyError for whom nothing more is done."""
+    address = address_of(request)
+    if conf.allowed_networks and not is_within(address, conf.allowed_networks):
+        raise NetworkError
+    if Refusal.objects.too_many_from(address):
+        raise TooManyError
+
+
+def _verified_body(request: HttpRequest, keys: Sequence[Key]) -> tuple[bytes, Key]:
+    """The body, and the key that it was signed with."""
     if _declared_length(request) > MAX_SIZE:
         raise TooLargeError
     signature = request.headers.get("X-Hub-Signature-256", "")
-    return read_verified(_stream(request), Verifier(signature=signature, secret=conf.secret))
+    verifier = Verifier(signature=signature, secrets=[key.value for key in keys])
+    body, position = read_verified(_stream(request), verifier)
+    keys[position].mark_used()
+    return body, keys[position]
+
+
+def _is_replay(delivery: Delivery, facts: dict[str, Any]) -> bool:
+    """Whether the same signed body has led to a run before; the id is not signed, the body is."""
+    earlier = delivery.earlier_with(facts["body_sha256"])
+    if earlier is None:
+        return False
+    # Under the id of yet another delivery it must not change what that one has said.
+    if delivery.body_sha256 == facts["body_sha256"]:
+        delivery.set_replayed(earlier)
+    return True
 
 
 def _declared_length(request: HttpRequest) -> int:
@@ -112,7 +160,7 @@ def _token(request: HttpRequest, header: str) -> str:
 
 
 def _request_update(
-    request: HttpRequest, payload: Payload, delivery: Delivery, facts: dict[str, str]
+    request: HttpRequest, payload: Payload, delivery: Delivery, facts: dict[str, Any]
 ) -> None:
     """Ask for a run. When this is committed the launcher also settles what has ended."""
     branch = payload.ref.removeprefix("refs/heads/")

@@ -49,6 +49,8 @@ def test_the_kinds_are_words_that_stay() -> None:
         "cancel_requested",
         "token_issued",
         "token_revoked",
+        "secret_made",
+        "secret_retired",
     ]
 
 

@@ -30,18 +30,18 @@ def test_a_site_that_sets_only_the_secret_works(settings: Any) -> None:
     settings.WEBHOOKS = {"SECRET": "something"}
     conf = WebhooksSettings.load()
     assert conf == WebhooksSettings(secret="something", repository=None, branch="master")
-    assert conf.is_enabled
+    assert conf.has_secret
 
 
 def test_a_site_that_sets_nothing_is_disabled(settings: Any) -> None:
     del settings.WEBHOOKS
-    assert not WebhooksSettings.load().is_enabled
+    assert not WebhooksSettings.load().has_secret
 
 
 @pytest.mark.parametrize("blank", [None, "", "  ", "\n"])
 def test_an_empty_or_blank_secret_disables(settings: Any, blank: str | None) -> None:
     settings.WEBHOOKS = {"SECRET": blank}
-    assert not WebhooksSettings.load().is_enabled
+    assert not WebhooksSettings.load().has_secret
 
 
 def test_the_branch_is_that_of_the_updates_unless_set(settings: Any) -> None:
@@ -69,6 +69,27 @@ def test_a_wrong_secret_is_not_repeated_in_the_message(settings: Any) -> None:
 @pytest.mark.parametrize("value", ["", "site", "a/b/c", "/b", "a/", "a b/c", "a/b\n", "ä/b", 5])
 def test_a_repository_is_owner_and_name(settings: Any, value: Any) -> None:
     assert "REPOSITORY" in wrong(settings, REPOSITORY=value)
+
+
+@pytest.mark.parametrize("value", ["", "x" * 31, " " * 64, b"x" * 32, 5])
+def test_a_key_for_stored_secrets_is_long_and_not_repeated(settings: Any, value: Any) -> None:
+    message = wrong(settings, ENCRYPTION_KEY=value)
+    assert "ENCRYPTION_KEY" in message
+    assert "xxx" not in message
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[], "192.0.2.0/24", ["192.0.2.1/24"], ["nowhere"], ["192.0.2.0/33"], [5], [["::/0"]], {}, 5],
+)
+def test_networks_are_a_list_of_networks(settings: Any, value: Any) -> None:
+    assert "ALLOWED_NETWORKS" in wrong(settings, ALLOWED_NETWORKS=value)
+
+
+def test_an_address_is_a_network_of_one(settings: Any) -> None:
+    settings.WEBHOOKS = {"ALLOWED_NETWORKS": ["192.0.2.7", "2001:db8::/32"]}
+    allowed = [str(network) for network in WebhooksSettings.load().allowed_networks]
+    assert allowed == ["192.0.2.7/32", "2001:db8::/32"]
 
 
 @pytest.mark.parametrize("value", ["", "refs/heads/master", "-x", "a\nb", 5])

@@ -8,8 +8,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from webhooks import github
 from webhooks.exceptions import ParseError, RefusedError, UnverifiedError
-from webhooks.github import MAX_NAME, MAX_REF, Payload, Verifier, parse, verify_signature
+from webhooks.github import (
+    MAX_NAME,
+    MAX_REF,
+    Payload,
+    Verifier,
+    is_usable,
+    parse,
+    verify_signature,
+)
 
 from . import payloads
 from .payloads import AFTER, BEFORE, FORM, JSON, SECRET, as_form, as_json, push, signature
@@ -17,7 +26,7 @@ from .payloads import AFTER, BEFORE, FORM, JSON, SECRET, as_form, as_json, push,
 VECTOR = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
 ANY_CHARACTER = st.characters(min_codepoint=0, max_codepoint=sys.maxunicode)
 ANY_TEXT = st.text(ANY_CHARACTER)
-NOT_BLANK = st.text(min_size=1).filter(lambda text: text.strip())
+LONG_ENOUGH = st.text(min_size=16, max_size=80).filter(is_usable)
 
 
 def parsed(payload: object, event: str = "push") -> Payload:
@@ -83,23 +92,55 @@ def test_any_other_shape_of_a_signature_is_refused(wrong: str) -> None:
     assert not verify_signature(body=b"Hello, World!", signature=wrong, secret=SECRET)
 
 
-@pytest.mark.parametrize("blank", ["", " ", "\t\n", "\N{NO-BREAK SPACE}"])
-def test_an_empty_or_blank_secret_verifies_nothing(blank: str) -> None:
+@pytest.mark.parametrize(
+    "bad", ["", " ", "\t\n", "\N{NO-BREAK SPACE}", " " * 64, "x" * 15, " " * 32 + "x" * 15 + "\n"]
+)
+def test_an_empty_blank_or_short_secret_verifies_nothing(bad: str) -> None:
     body = b"Hello, World!"
-    assert not verify_signature(body=body, signature=signature(body, blank), secret=blank)
+    assert not verify_signature(body=body, signature=signature(body, bad), secret=bad)
+    verifier = Verifier(signature=signature(body, bad), secrets=[bad, SECRET])
+    verifier.update(body)
+    with pytest.raises(UnverifiedError):
+        verifier.verify()
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_a_body_may_be_signed_with_any_of_the_secrets(position: int) -> None:
+    secrets = ["the first of three", "the second of three", "the third of three"]
+    body = b"Hello, World!"
+    verifier = Verifier(signature=signature(body, secrets[position]), secrets=secrets)
+    verifier.update(body)
+    assert verifier.verify() == position
+
+
+def test_all_secrets_are_compared_whichever_is_the_right_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared: list[bool] = []
+
+    def counted(left: bytes, right: bytes) -> bool:
+        compared.append(left == right)
+        return compared[-1]
+
+    monkeypatch.setattr(github, "bytes_eq", counted)
+    for secrets in ([SECRET, "another secret of ours"], ["another secret of ours", SECRET]):
+        verifier = Verifier(signature=VECTOR, secrets=secrets)
+        verifier.update(b"Hello, World!")
+        verifier.verify()
+    assert compared == [True, False, False, True]
 
 
 def test_a_hopeless_signature_is_refused_before_a_byte_is_read() -> None:
     with pytest.raises(UnverifiedError):
-        Verifier(signature="sha256=0", secret=SECRET)
+        Verifier(signature="sha256=0", secrets=[SECRET])
 
 
-@given(body=st.binary(), secret=NOT_BLANK)
+@given(body=st.binary(), secret=LONG_ENOUGH)
 def test_what_was_signed_verifies(body: bytes, secret: str) -> None:
     assert verify_signature(body=body, signature=signature(body, secret), secret=secret)
 
 
-@given(body=st.binary(), secret=NOT_BLANK, other=NOT_BLANK)
+@given(body=st.binary(), secret=LONG_ENOUGH, other=LONG_ENOUGH)
 def test_another_secret_does_not_verify(body: bytes, secret: str, other: str) -> None:
     same = (other + "\0" * 64)[:64] == (secret + "\0" * 64)[:64]  # HMAC pads keys with zeros
     right = verify_signature(body=body, signature=signature(body, secret), secret=other)
@@ -114,7 +155,7 @@ def test_verifying_never_raises(body: bytes, text: str, secret: str) -> None:
 
 @given(pieces=st.lists(st.binary()))
 def test_a_body_in_pieces_verifies_like_the_whole(pieces: list[bytes]) -> None:
-    verifier = Verifier(signature=signature(b"".join(pieces)), secret=SECRET)
+    verifier = Verifier(signature=signature(b"".join(pieces)), secrets=[SECRET])
     for piece in pieces:
         verifier.update(piece)
     verifier.verify()
@@ -220,7 +261,7 @@ def test_text_that_is_too_long_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "hostile",
-    ["\0", "\ud800", "\r\n", "\x1b[2J", "\u202e", "\u2028", "\x7f", "\x85", "\u200d"],
+    ["\0", "\r\n", "\x1b[2J", "\u202e", "\u2028", "\x7f", "\x85", "\u200d"],
 )
 def test_characters_that_a_database_log_or_page_would_obey_are_replaced(hostile: str) -> None:
     body = json.dumps(push(ref=f"refs/heads/a{hostile}b", action=hostile)).encode()
@@ -229,6 +270,42 @@ def test_characters_that_a_database_log_or_page_would_obey_are_replaced(hostile:
     assert payload.action.isprintable()
     assert len(payload.ref) == len(f"refs/heads/a{hostile}b")
     assert payload.ref.startswith("refs/heads/a\N{REPLACEMENT CHARACTER}")
+
+
+@pytest.mark.parametrize("half", ["\ud800", "\udc00\ud800"])
+def test_half_of_a_character_is_refused(half: str) -> None:
+    for body in (push(ref=f"refs/heads/{half}"), push(sender={"login": half})):
+        assert "half of a character" in refusal(json.dumps(body).encode())
+    whole = json.dumps(push(ref="refs/heads/\U0001f680")).encode()
+    assert b"\\ud83d" in whole
+    parse(event="push", content_type=JSON, body=whole)
+
+
+def test_a_ping_says_how_the_webhook_is_set_up() -> None:
+    said = parsed(payloads.ping(), "ping")
+    assert (said.content_type, said.insecure_ssl, said.sends_pushes) == ("json", False, True)
+    config = {"content_type": "form", "insecure_ssl": "1"}
+    said = parsed({"hook": {"events": ["issues"], "config": config}}, "ping")
+    assert (said.content_type, said.insecure_ssl, said.sends_pushes) == ("form", True, False)
+    assert parsed({"hook": {"events": ["*"]}}, "ping").sends_pushes
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        "hook",
+        {"events": "push"},
+        {"config": []},
+        {"config": {"insecure_ssl": "2"}},
+        {"config": {"insecure_ssl": True}},
+        {"config": {"insecure_ssl": []}},
+        {"config": {"content_type": 1}},
+        {"config": {"content_type": "x" * 11}},
+    ],
+)
+def test_a_ping_with_a_field_of_the_wrong_type_is_refused(hook: Any) -> None:
+    with pytest.raises(ParseError):
+        parsed({"hook": hook}, "ping")
 
 
 def test_text_in_any_language_is_kept() -> None:

@@ -1,0 +1,109 @@
+"""The dashboard's panel: does GitHub reach us, how, and what is to be changed."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import ProgrammingError
+from django.test import Client
+
+from webhooks.models import DeliveryQuerySet
+from webhooks.panel import read_panel
+
+from .conftest import Deliver
+from .payloads import SECRET, ping
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def page(client: Client, alice: User) -> Any:
+    """What Alice reads, each time she looks."""
+    client.force_login(alice)
+
+    def look() -> str:
+        response = client.get("/admin/dashboard/")
+        assert response.status_code == 200
+        return " ".join(response.content.decode().split())
+
+    return look
+
+
+def hook(**config: str) -> dict[str, Any]:
+    payload = ping()
+    return payload | {"hook": payload["hook"] | {"config": payload["hook"]["config"] | config}}
+
+
+def test_before_the_first_ping_it_says_how_to_get_one(page: Any) -> None:
+    assert "GitHub has not sent a ping yet" in page()
+
+
+def test_a_good_ping_is_shown_and_nothing_is_to_be_changed(page: Any, deliver: Deliver) -> None:
+    deliver(ping(), event="ping")
+    text = page()
+    assert "The last ping of GitHub came" in text
+    assert "signed with <code>settings</code>, for <code>octocat/site</code>" in text
+    assert "Content type json; SSL verification on." in text
+    assert read_panel().advice == ()
+
+
+def test_what_is_not_good_is_said_with_what_to_do(page: Any, deliver: Deliver) -> None:
+    payload = hook(insecure_ssl="1", content_type="form")
+    payload["hook"]["events"] = ["issues"]
+    deliver(payload, event="ping")
+    text = page()
+    assert "SSL verification off." in text
+    assert "SSL verification is off: enable it" in text
+    assert "does not send pushes: choose the push event" in text
+    assert "The content type is a form" in text
+
+
+def test_a_ping_of_another_repository_is_said(deliver: Deliver, settings: Any) -> None:
+    deliver(ping(), event="ping")
+    settings.WEBHOOKS = {"SECRET": SECRET, "REPOSITORY": "OctoCat/Site"}
+    assert read_panel().advice == ()
+    settings.WEBHOOKS = {"SECRET": SECRET, "REPOSITORY": "octocat/other"}
+    [advice] = read_panel().advice
+    assert "octocat/site" in advice
+
+
+def test_a_ping_that_tells_nothing_is_shown_as_one(page: Any, deliver: Deliver) -> None:
+    deliver({"zen": "Design for failure."}, event="ping")
+    assert "Content type not told; SSL verification not told." in page()
+    assert read_panel().advice == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({}, "make a secret with manage.py webhook_secret new"),
+        ({"SECRET": "short"}, "is too short"),
+        ({"SECRETS": "x"}, "unknown key"),
+        ({"SECRET": SECRET}, ""),
+    ],
+)
+def test_it_says_why_no_delivery_is_accepted(
+    page: Any, settings: Any, given: dict[str, str], problem: str
+) -> None:
+    settings.WEBHOOKS = given
+    assert problem in read_panel().problem
+    assert bool(problem) == bool(read_panel().problem)
+    assert 'id="am-webhook"' in page()
+
+
+def test_a_table_that_is_not_there_is_said_and_no_error_page(
+    page: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ProgrammingError("no such table: canary")
+
+    monkeypatch.setattr(DeliveryQuerySet, "filter", fail)
+    text = page()
+    assert "tables cannot be read" in text
+    assert "canary" not in text
+
+
+def test_what_a_ping_says_is_escaped(page: Any, deliver: Deliver) -> None:
+    payload = ping() | {"repository": {"full_name": "<script>alert(1)</script>"}}
+    deliver(payload, event="ping")
+    assert "<script>alert" not in page()

@@ -4,7 +4,6 @@ Killed inside ``uv sync``, 52 of 53 environments could not import Django, and uv
 them fine afterwards. So the live one is a symbolic link, and a new one replaces it whole.
 """
 
-import ctypes
 import errno
 import hashlib
 import json
@@ -176,6 +175,9 @@ def _taken_over(run: str) -> str:
 
 def _exchange(one: Path, other: Path) -> None:
     """Swap two paths in one step: renameat2(2) with RENAME_EXCHANGE, Linux only."""
+    # Not at the top: only the first update of a site comes here.
+    import ctypes
+
     at_fdcwd, rename_exchange = -100, 2
     libc = ctypes.CDLL(None, use_errno=True)
     try:

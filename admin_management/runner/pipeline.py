@@ -172,6 +172,7 @@ class Update:
         self.begun: set[str] = set()
         self._plan = site.plan
         self._live = ""
+        self._is_up_to_date = False
         self._subject = ""
         self._report: Report | None = None
         self._restarted_at = BEGINNING
@@ -184,7 +185,7 @@ class Update:
             self.site.tool_environ |= self.site.repository.environment_for(self._plan.remote)
         for step in self._plan.steps:
             self._perform(step)
-            if step.name == "fetch" and self._nothing_to_do():
+            if step.name == "fetch" and self._is_up_to_date:
                 return Outcome(
                     status=Status.SUCCEEDED, message=f"Already up to date: {self._subject}"
                 )
@@ -212,12 +213,6 @@ class Update:
         }.get(step.name, self.site.execute)
         special(step)
 
-    def _nothing_to_do(self) -> bool:
-        return (
-            not self._plan.force
-            and self.site.to_revision == self._live == self.site.repository.revision()
-        )
-
     def _fetch(self, step: Step) -> None:
         """Ask the remote, then compare its tip with what is live and with what is on disk."""
         site = self.site
@@ -230,19 +225,22 @@ class Update:
                 site.run(execution, argv)
                 site.to_revision = site.repository.revision(site.remote_branch)
             self._look_at_revisions()
-            check_history(site, self._live)
-            check_signature(site)
+            if not self._is_up_to_date:
+                check_history(site, self._live)
+                check_signature(site)
 
     def _look_at_revisions(self) -> None:
         site = self.site
         # Asked here: a run must not fail after its restart because git could not answer.
         self._subject = site.repository.subject(site.to_revision)
+        head = site.repository.revision()
         live = site.state.live_revision()
         if live is None:
             # The first run: from here on a tree that is ahead of what is served is noticed.
-            live = site.repository.revision()
+            live = head
             site.state.set_live_revision(live)
         self._live = live
+        self._is_up_to_date = not self._plan.force and site.to_revision == live == head
         site.recorder.journal.event("revisions", from_revision=live, to_revision=site.to_revision)
 
     def _rehearse(self, step: Step) -> None:

@@ -53,8 +53,8 @@ def test_every_address_of_the_api_exists() -> None:
 
 
 def test_every_management_command_exists() -> None:
-    commands = set(re.findall(r"python manage\.py (\w+_\w+)", README))
-    shipped = {path.stem for path in (ROOT / "admin_management/management/commands").glob("*_*.py")}
+    commands = set(re.findall(r"python manage\.py (\w+)", README)) - {"check", "migrate"}
+    shipped = {path.stem for path in (ROOT / "admin_management/management/commands").glob("*.py")}
     # Executed by an update, and not by a person.
     assert commands == shipped - {"__init__", "rehearse_update", "undo_migrations"}
     for command in commands:

@@ -406,7 +406,7 @@ def _last_run_at() -> datetime | None:
     except DatabaseError as error:
         raise ProblemError(
             f"The updates cannot be read from the database: {error}",
-            "Create the tables: python manage.py migrate",
+            "Bring the database up, or create its tables: python manage.py migrate",
         ) from error
     return max(filter(None, newest.values()), default=None)
 

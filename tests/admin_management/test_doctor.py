@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from django.core import checks
 from django.core.management import CommandError, call_command
+from django.db import connection, connections
 from django.http import HttpResponse
 from django.urls import include, path
 from django.utils import timezone
 
 from admin_management.conf import node
-from admin_management.doctor import CHECKS, Finding, Site, Verdict, examine, find
+from admin_management.doctor import CHECKS, Finding, ProblemError, Site, Verdict, examine, find
 from admin_management.models import Run
 from admin_management.runner.state import StateDirectory
 from tests import urls
@@ -98,8 +99,8 @@ class TestTheCommand:
         lines = output.getvalue().splitlines()
         assert [line[0] for line in lines[:-1]] == ["✓"] * len(CHECKS), lines
         assert lines[-1] == f"{len(CHECKS)} checked, 0 warned, 0 failed"
-        starts = {line.index(each.message) for line, each in zip(lines, examine(), strict=False)}
-        assert len(starts) == 1, "the messages stand below each other"
+        for line, (name, _) in zip(lines[:-1], CHECKS, strict=True):
+            assert line.startswith(f"✓ {name:<14}  "), "the messages stand below each other"
 
     def test_says_how_to_mend_what_failed_and_exits_with_1(self, patient: Patient) -> None:
         patient.checkout.git("switch", "--quiet", "--create", "feature")
@@ -205,6 +206,23 @@ class TestACheck:
         settings.PAYMENT_TOKEN = "hunter2-hunter2"
         finding = find("odd", lambda site: "It is hunter2-hunter2", Site())
         assert finding.message == "It is [REDACTED]"
+
+        def check(site: Site) -> str:
+            raise ProblemError("It is wrong.", "Write hunter2-hunter2")
+
+        assert find("odd", check, Site()).advice == "Write [REDACTED]"
+
+    @pytest.mark.django_db(transaction=True)
+    def test_leaves_no_connection_to_the_database(self, patient: Patient) -> None:
+        used: list[Any] = []
+
+        def check(site: Site) -> str:
+            used.append(connections["default"])
+            connections["default"].ensure_connection()
+            return "connected"
+
+        assert find("odd", check, Site()).verdict is OK
+        assert used[0].connection is None
 
 
 def test_wrong_settings_are_the_only_thing_told(patient: Patient) -> None:
@@ -355,7 +373,7 @@ class TestPm2:
 
     @pytest.mark.parametrize(
         ("mode", "verdict"),
-        [(0o700, OK), (0o755, WARN), (0o740, WARN), (0o775, FAIL), (0o702, FAIL)],
+        [(0o700, OK), (0o755, WARN), (0o740, WARN), (0o711, WARN), (0o775, FAIL), (0o702, FAIL)],
     )
     def test_whose_folder_is_open_to_others(
         self, patient: Patient, mode: int, verdict: Verdict
@@ -445,6 +463,14 @@ class TestTheClock:
         Run.objects.create(node=node(), trigger="api")
         assert patient.finding("clock").verdict is OK
 
+    def test_that_is_some_seconds_behind_another_machines(
+        self, patient: Patient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        soon = timezone.now() + timedelta(seconds=45)
+        monkeypatch.setenv("GIT_COMMITTER_DATE", soon.isoformat())
+        patient.checkout.git("commit", "--quiet", "--allow-empty", "--message", "Soon")
+        assert patient.finding("clock").verdict is OK
+
     def test_that_is_before_the_last_commit(
         self, patient: Patient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -462,6 +488,15 @@ class TestTheClock:
         verdict, message = patient.verdict("clock")
         assert verdict is WARN
         assert "the last update was at" in message
+
+    def test_where_the_updates_cannot_be_read(
+        self, patient: Patient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(connection.settings_dict, "NAME", "/nowhere/db.sqlite3")
+        finding = patient.finding("clock")
+        assert finding.verdict is FAIL
+        assert "The updates cannot be read from the database" in finding.message
+        assert "manage.py migrate" in finding.advice
 
 
 @pytest.fixture
@@ -565,6 +600,13 @@ class TestTheHealthAddress:
     def test_that_needs_no_allowed_hosts_with_debug(self, patient: Patient, settings: Any) -> None:
         settings.ALLOWED_HOSTS, settings.DEBUG = [], True
         assert patient.verdict("ALLOWED_HOSTS") == (OK, "localhost is allowed.")
+
+    def test_without_a_database(self, patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(connection.settings_dict, "NAME", "/nowhere/db.sqlite3")
+        finding = patient.finding("health")
+        assert finding.verdict is FAIL
+        assert "answered 503" in finding.message
+        assert finding.advice == "Bring the database back."
 
     def test_of_the_site_that_is_not_well(self, patient: Patient, settings: Any) -> None:
         ill = path("ill/", lambda request: HttpResponse("ill", status=500))

@@ -245,13 +245,13 @@ def files_of(run: Run) -> tuple[Path, Path]:
 
 def _state() -> StateDirectory:
     state = StateDirectory.of(AdminManagementSettings.load().checkout)
-    _check_owner(state.path.parent)
+    check_owner(state.path.parent)
     state.create()
     return state
 
 
-def _check_owner(git_directory: Path) -> None:
-    """What another user writes there, the site's own user could not read or lock afterwards."""
+def check_owner(git_directory: Path) -> None:
+    """Raises WrongUserError: the site's own user could not read or lock what another one writes."""
     owner = git_directory.stat().st_uid
     if owner != os.geteuid():
         raise WrongUserError(_name_of(owner), _name_of(os.geteuid()))

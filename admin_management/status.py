@@ -184,9 +184,9 @@ class _Site:
             "admin_management": lambda: version("django-admin-management"),
             "django": django.get_version,
             "python": platform.python_version,
-            "git": lambda: _version_of("git").removeprefix("git version "),
-            "uv": lambda: _version_of(self._conf.uv).removeprefix("uv "),
-            "pm2": lambda: _version_of_pm2(self._conf.pm2),
+            "git": lambda: version_of("git").removeprefix("git version "),
+            "uv": lambda: version_of(self._conf.uv).removeprefix("uv "),
+            "pm2": lambda: version_of_pm2(self._conf.pm2),
         }
 
     def _commits(self, *which: str) -> list[dict[str, Any]]:
@@ -225,7 +225,8 @@ def _shown(run: Run | None) -> dict[str, Any] | None:
     return None if run is None else dict(RunSerializer(run).data)
 
 
-def _version_of(tool: str) -> str:
+def version_of(tool: str) -> str:
+    """What it says itself. Raises NotReadableError, OSError or subprocess.SubprocessError."""
     path = find_tool(tool)
     if path is None:
         raise NotReadableError(f"{tool} was not found.")
@@ -240,7 +241,7 @@ def _version_of(tool: str) -> str:
     return done.stdout.decode(errors="replace").strip()
 
 
-def _version_of_pm2(tool: str) -> str:
+def version_of_pm2(tool: str) -> str:
     """From its package: every pm2 command, even ``--version``, starts a daemon where none runs."""
     path = find_tool(tool)
     if path is None:

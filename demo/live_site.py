@@ -160,7 +160,7 @@ class LiveSite:
             "interpreter": "none",
             "args": f"-m admin_management.serve --bind 127.0.0.1:{self.port} -- {GUNICORN}",
             "treekill": False,
-            "kill_timeout": 10_000,
+            "kill_timeout": 35_000,
         }
         declaration.write_text(json.dumps({"apps": [app]}), encoding="utf-8")
         self.pm2("start", str(declaration))

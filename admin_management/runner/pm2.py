@@ -6,11 +6,14 @@ import pwd
 import re
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 QUERY_TIMEOUT = 15.0
 """Seconds that ``pm2 jlist`` may take."""
+
+KILL_TIMEOUT = 1.6
+"""PM2's own ``kill_timeout``, in seconds, where a process has none."""
 
 
 class Pm2Error(Exception):
@@ -27,6 +30,10 @@ class Pm2Process:
     restarts: int
     started_ms: int
     memory: int
+    kill_timeout: float = KILL_TIMEOUT
+    """Seconds from the stop signal to SIGKILL."""
+    arguments: tuple[str, ...] = field(default=(), repr=False)
+    """Of its command line. Not to be shown: it may hold a secret."""
 
 
 def home(environ: Mapping[str, str]) -> Path:
@@ -103,7 +110,19 @@ def _fields(process: dict[str, dict[str, object]]) -> Pm2Process:
         restarts=int(str(env.get("restart_time") or 0)),
         started_ms=int(str(env.get("pm_uptime") or 0)),
         memory=int(str(usage.get("memory") or 0)),
+        kill_timeout=_kill_timeout(env.get("kill_timeout")),
+        arguments=_words(env.get("args")),
     )
+
+
+def _kill_timeout(milliseconds: object) -> float:
+    return KILL_TIMEOUT if milliseconds is None else int(str(milliseconds)) / 1000
+
+
+def _words(arguments: object) -> tuple[str, ...]:
+    """PM2 keeps what was one string as a list, or as it was given."""
+    words = arguments.split() if isinstance(arguments, str) else arguments
+    return tuple(map(str, words)) if isinstance(words, list) else ()
 
 
 def _living_pid(pid_file: Path) -> int | None:

@@ -15,9 +15,9 @@ SHOWN_FILES = 5
 def check_all(plan: Plan, repository: Repository, environ: Mapping[str, str]) -> None:
     """Raises StepFailedError for the first thing that is not as it must be."""
     check_tools(plan)
-    check_work_tree(plan, repository)
-    check_branch(plan, repository)
-    check_clean(plan, repository)
+    check_work_tree(plan.checkout, repository)
+    check_branch(plan.checkout, plan.branch, repository)
+    check_clean(plan.checkout, repository)
     check_pm2_process(plan, environ)
 
 
@@ -31,37 +31,34 @@ def check_tools(plan: Plan) -> None:
         raise StepFailedError(f"{tool} was not found.", hint=hint)
 
 
-def check_work_tree(plan: Plan, repository: Repository) -> None:
+def check_work_tree(checkout: str, repository: Repository) -> None:
     try:
         repository.ask("rev-parse", "--show-toplevel")
     except GitError as error:
         hint = "Clone the site with git, and let the user that runs the site own the clone."
         if "dubious ownership" in str(error):
-            hint = (
-                f"Give the checkout to the user that runs the site: chown -R USER {plan.checkout}"
-            )
-        message = f"{plan.checkout} is not a work tree that git accepts: {error}"
+            hint = f"Give the checkout to the user that runs the site: chown -R USER {checkout}"
+        message = f"{checkout} is not a work tree that git accepts: {error}"
         raise StepFailedError(message, hint=hint) from error
 
 
-def check_branch(plan: Plan, repository: Repository) -> None:
+def check_branch(checkout: str, expected: str, repository: Repository) -> None:
     branch = repository.branch()
-    if branch != plan.branch:
+    if branch != expected:
         found = f"the branch {branch}" if branch else "a detached HEAD"
         raise StepFailedError(
-            f"The checkout is on {found}, not on {plan.branch}.",
-            hint=f"In {plan.checkout}: git switch {plan.branch} "
-            f'(or set ADMIN_MANAGEMENT["BRANCH"]).',
+            f"The checkout is on {found}, not on {expected}.",
+            hint=f'In {checkout}: git switch {expected} (or set ADMIN_MANAGEMENT["BRANCH"]).',
         )
 
 
-def check_clean(plan: Plan, repository: Repository) -> None:
+def check_clean(checkout: str, repository: Repository) -> None:
     changed = repository.changed_files()
     if changed:
         names = ", ".join(changed[:SHOWN_FILES]) + (", …" if len(changed) > SHOWN_FILES else "")
         raise StepFailedError(
             f"The checkout has local changes: {names}.",
-            hint=f"In {plan.checkout}: commit and push them, or put them aside with git stash.",
+            hint=f"In {checkout}: commit and push them, or put them aside with git stash.",
         )
 
 

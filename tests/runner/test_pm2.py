@@ -1,5 +1,6 @@
 """PM2, asked without starting it."""
 
+import json
 import os
 import pwd
 import subprocess
@@ -65,6 +66,20 @@ def dead_pid() -> int:
     with subprocess.Popen(["true"]) as process:
         process.wait()
     return process.pid
+
+
+@pytest.mark.parametrize("args", ["-m serve --bind", ["-m", "serve", "--bind"]])
+def test_what_is_declared_is_told_in_words_and_seconds(daemon: Daemon, args: object) -> None:
+    env = {"status": "online", "kill_timeout": 35000, "args": args}
+    daemon.prints(json.dumps([{"name": "site", "pm2_env": env}]))
+    (site,) = daemon.processes()
+    assert (site.kill_timeout, site.arguments) == (35.0, ("-m", "serve", "--bind"))
+    assert "serve" not in repr(site)
+
+
+def test_what_is_not_declared_is_pm2s_default(daemon: Daemon) -> None:
+    site, _ = daemon.processes()
+    assert (site.kill_timeout, site.arguments) == (1.6, ())
 
 
 def test_of_the_list_only_a_few_fields_are_taken(daemon: Daemon) -> None:

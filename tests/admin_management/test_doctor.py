@@ -542,12 +542,13 @@ class TestTheSystemChecks:
         monkeypatch.setattr("admin_management.doctor.checks.run_checks", lambda: found)
         assert patient.finding("database") == Finding("database", WARN, "Not so.", "Write it.")
 
+    @pytest.mark.django_db(transaction=True)
     @pytest.mark.parametrize(
         ("secret", "verdict", "message"),
         [
             ("It's a Secret to Everybody", OK, "A secret is set."),
-            ("", WARN, "is not set"),
-            ("short", WARN, "has fewer than 16 characters"),
+            ("", WARN, "There is no secret"),
+            ("short", FAIL, "has fewer than 16 characters"),
         ],
     )
     def test_the_secret_of_the_webhook(

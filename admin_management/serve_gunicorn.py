@@ -75,6 +75,7 @@ class ServedApplication(WSGIApplication):  # type: ignore[misc]
     def load(self) -> Any:
         """Import the site. Who fails says why."""
         # Nothing that is loaded here will ever be garbage: not looking for it saves a tenth.
+        was_enabled = gc.isenabled()
         gc.disable()
         try:
             return super().load()
@@ -86,7 +87,8 @@ class ServedApplication(WSGIApplication):  # type: ignore[misc]
             raise
         finally:
             gc.freeze()
-            gc.enable()
+            if was_enabled:
+                gc.enable()
 
     def _prove(self, worker: Any) -> None:
         """Answer the health address, say how that went, and wait until all others have."""

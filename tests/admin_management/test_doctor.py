@@ -505,6 +505,7 @@ def without_webhooks(settings: Any) -> None:
     settings.ROOT_URLCONF = tuple(urls.urlpatterns[:2])
 
 
+@pytest.mark.django_db(transaction=True)
 class TestTheSystemChecks:
     def test_an_error_of_any_app(self, patient: Patient, settings: Any) -> None:
         assert patient.verdict("system checks") == (OK, "No errors.")
@@ -542,7 +543,6 @@ class TestTheSystemChecks:
         monkeypatch.setattr("admin_management.doctor.checks.run_checks", lambda: found)
         assert patient.finding("database") == Finding("database", WARN, "Not so.", "Write it.")
 
-    @pytest.mark.django_db(transaction=True)
     @pytest.mark.parametrize(
         ("secret", "verdict", "message"),
         [

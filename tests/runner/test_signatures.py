@@ -1,6 +1,7 @@
 """Signed commits, with real keys."""
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -129,7 +130,7 @@ class TestGpg:
     @pytest.fixture
     def gnupg(
         self, site: Site, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-    ) -> Path:
+    ) -> Iterator[Path]:
         """A keyring with one key, whose owner is trusted."""
         home = tmp_path_factory.mktemp("gnupg")
         home.chmod(0o700)
@@ -139,7 +140,9 @@ class TestGpg:
         subprocess.run(
             (*batch, "--quick-generate-key", "alice@example.com", "ed25519", "sign"), check=True
         )
-        return home
+        yield home
+        # Its agent would stay.
+        subprocess.run(("gpgconf", "--homedir", str(home), "--kill", "all"), check=True)
 
     def signed(self, site: Site) -> str:
         author = site.checkout.author

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.core.exceptions import BadRequest
 
 from admin_management.models import AuditEvent, Run
 from webhooks import views
@@ -45,7 +46,11 @@ def test_no_input_is_a_5xx_and_only_what_is_accepted_leaves_a_row(no_log: None, 
     accepted: set[str] = set()
     for number in range(part, INPUTS, PARTS):
         case = make_case(SEED, number, secret=SECRET)
-        status = views.receive(case.request()).status_code
+        try:
+            request = case.request()
+        except BadRequest:
+            continue  # by a newer Django, before any view
+        status = views.receive(request).status_code
         assert status in EXPECTED, f"case {number}: {status}"
         statuses[status] += 1
         if status in (200, 202):
@@ -95,7 +100,11 @@ def test_free_text_in_any_header_is_a_plain_word_or_refused(
 ) -> None:
     sent = text.encode("utf-8", "surrogatepass").decode("latin-1")
     header: dict[str, Any] = {name: sent}
-    status = deliver(push(), **header).status_code
+    try:
+        status = deliver(push(), **header).status_code
+    except BadRequest:
+        # A newer Django refuses before any view; its handler, not its test client, answers 400.
+        status = 400
     assert status in (202, 400)
     assert Delivery.objects.count() == (status == 202)
 

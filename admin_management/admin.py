@@ -10,19 +10,7 @@ from django.shortcuts import render
 from .forms import ApiTokenForm
 from .headers import protect
 from .models import ApiToken, AuditEvent, Hold, Run, StepRun
-
-
-class ReadOnlyMixin:
-    """Nothing can be added, changed or deleted."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
+from .read_only import ReadOnlyMixin
 
 
 class StepRunInline(ReadOnlyMixin, admin.TabularInline):  # type: ignore[type-arg]

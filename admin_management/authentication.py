@@ -16,13 +16,13 @@ from django.core.exceptions import PermissionDenied as NotPermitted
 from django.http import HttpRequest
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import PermissionDenied
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
 from .conf import AdminManagementSettings
 
 logger = logging.getLogger("admin_management")
 
-SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 

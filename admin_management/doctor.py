@@ -215,10 +215,7 @@ def _version(tool: str, setting: str, read: Callable[[], str]) -> str:
     try:
         text = read()
     except NotReadableError as error:
-        advice = f"Install {tool}, or put its folder on the PATH of the site."
-        if setting:
-            advice += f' Or set ADMIN_MANAGEMENT["{setting}"] to its full path.'
-        raise ProblemError(str(error), advice) from error
+        raise ProblemError(str(error), preconditions.how_to_get(tool, setting)) from error
     number = re.search(r"(\d+)\.(\d+)[\w.]*", text)
     oldest = ".".join(map(str, OLDEST[tool]))
     if number is None:
@@ -312,21 +309,14 @@ def check_pm2_process(site: Site) -> str:
 def _process(site: Site) -> Pm2Process:
     if isinstance(site.pm2_processes, Pm2Error):
         raise site.pm2_processes
-    for process in site.pm2_processes:
-        if process.name == site.conf.pm2_process:
-            return process
-    names = ", ".join(sorted({each.name for each in site.pm2_processes})) or "none"
-    raise ProblemError(
-        f"PM2 knows no process {site.conf.pm2_process!r}; it knows {names}.",
-        'Set ADMIN_MANAGEMENT["PM2_PROCESS"] to the name that pm2 list shows.',
-    )
+    return preconditions.process_named(site.conf.pm2_process, site.pm2_processes)
 
 
 def check_kill_timeout(site: Site) -> str:
     """Sooner than gunicorn has finished, PM2 would cut requests off."""
     try:
         process = _process(site)
-    except (ProblemError, Pm2Error) as error:
+    except (StepFailedError, Pm2Error) as error:
         raise DoubtError(f"Not known: {error}", "Let PM2 run the site first.") from error
     needed = _graceful_timeout(process.arguments) + SLACK
     if process.kill_timeout < needed:

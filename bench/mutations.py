@@ -8,6 +8,7 @@ mutation whose text is not found any more is an error, so that the list stays tr
 
 import argparse
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -273,7 +274,7 @@ def is_caught(mutation: Mutation, folder: Path) -> bool:
     path.write_text(before.replace(mutation.old, mutation.new), encoding="utf-8")
     try:
         done = subprocess.run(
-            ("sh", "-c", f'exec "$@" {mutation.test}', "sh", *PYTEST),
+            (*PYTEST, *shlex.split(mutation.test)),
             cwd=folder,
             env=os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
             stdout=subprocess.PIPE,

@@ -1,23 +1,11 @@
 """Deliveries, secrets and refusals in Django's admin: to be looked at, not to be touched."""
 
 from django.contrib import admin
-from django.db.models import Model
 from django.http import HttpRequest
 
+from admin_management.read_only import ReadOnlyMixin
+
 from .models import Delivery, Refusal, Secret
-
-
-class ReadOnlyMixin:
-    """Nothing can be added, changed or deleted."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
 
 @admin.register(Delivery)

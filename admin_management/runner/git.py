@@ -31,10 +31,13 @@ class GitError(Exception):
     """Git refused; the message is what it said."""
 
 
-def hardened(git: str, *arguments: str) -> tuple[str, ...]:
-    """The argv of a git command that runs no hook, monitor or background process of its own."""
-    options = (option for each in _HARDENING for option in ("-c", each))
-    return (git, *options, *arguments)
+def hardened(git: str, *arguments: str, options: Sequence[str] = ()) -> tuple[str, ...]:
+    """The argv of a git command that runs no hook, monitor or background process of its own.
+
+    ``options`` are more of its configuration, ``name=value``, for this command alone.
+    """
+    words = (word for each in (*_HARDENING, *options) for word in ("-c", each))
+    return (git, *words, *arguments)
 
 
 def environment(inherited: Mapping[str, str], *, remote_is_a_path: bool = False) -> dict[str, str]:
@@ -67,10 +70,9 @@ class Repository:
     def _ask(
         self, *arguments: str, timeout: float = QUERY_TIMEOUT, options: Sequence[str] = ()
     ) -> bytes:
-        words = (word for option in options for word in ("-c", option))
         try:
             done = subprocess.run(
-                hardened(self._git, *words, *arguments),
+                hardened(self._git, *arguments, options=options),
                 cwd=self._checkout,
                 env=self._environ,
                 stdin=subprocess.DEVNULL,

@@ -84,7 +84,8 @@ def undo(site: Site, rollback: Rollback, outcome: Outcome, *, is_bad: bool) -> O
     site.recorder.journal.event("rolling_back")
     if is_bad:
         # First: should this process die now, nobody tries the revision once more.
-        _quarantine(site)
+        with _told_if_it_fails():
+            site.state.quarantine(site.to_revision, site.plan.run)
     if not rollback.perform():
         problems = "; ".join(rollback.problems)
         return replace(
@@ -104,14 +105,6 @@ def undo(site: Site, rollback: Rollback, outcome: Outcome, *, is_bad: bool) -> O
         status=Status.ROLLED_BACK if is_failure else outcome.status,
         message=f"{outcome.message} The site is back at {revision}.{notes}",
     )
-
-
-def _quarantine(site: Site) -> None:
-    try:
-        site.state.quarantine(site.to_revision, site.plan.run)
-    except OSError as error:
-        # No reason not to go back.
-        traceback.print_exception(error)
 
 
 def _ending(site: Site, error: BaseException) -> Outcome:
@@ -156,7 +149,7 @@ def _is_no_fault(error: BaseException) -> bool:
 
 @contextmanager
 def _told_if_it_fails() -> Iterator[None]:
-    """What follows the proof is no reason to go back: the next run writes it once more."""
+    """Around what is written beside the story of a run: it is no reason to end it otherwise."""
     try:
         yield
     except OSError as error:

@@ -1,7 +1,7 @@
 """What must be true before an update may begin. Each check says how to mend what it finds."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from . import pm2
@@ -25,10 +25,13 @@ def check_tools(plan: Plan) -> None:
     for setting, tool in {"": plan.git, "UV": plan.uv, "PM2": plan.pm2}.items():
         if os.access(tool, os.X_OK) and Path(tool).is_absolute():
             continue
-        hint = f"Install {Path(tool).name}, or put its folder on the PATH of the site."
-        if setting:
-            hint += f' Or set ADMIN_MANAGEMENT["{setting}"] to its full path.'
-        raise StepFailedError(f"{tool} was not found.", hint=hint)
+        raise StepFailedError(f"{tool} was not found.", hint=how_to_get(Path(tool).name, setting))
+
+
+def how_to_get(tool: str, setting: str) -> str:
+    """What to do about a tool that was not found; ``setting`` is empty if none names it."""
+    hint = f"Install {tool}, or put its folder on the PATH of the site."
+    return hint + (f' Or set ADMIN_MANAGEMENT["{setting}"] to its full path.' if setting else "")
 
 
 def check_work_tree(checkout: str, repository: Repository) -> None:
@@ -72,11 +75,18 @@ def check_pm2_process(plan: Plan, environ: Mapping[str, str]) -> None:
     if pm2.has_process(pm2_home, plan.pm2_process):
         return
     try:
-        names = sorted({process.name for process in pm2.processes(plan.pm2, environ)})
+        processes = pm2.processes(plan.pm2, environ)
     except pm2.Pm2Error as error:
         raise StepFailedError(str(error), hint="Look at it with: pm2 list") from error
-    if plan.pm2_process not in names:
+    process_named(plan.pm2_process, processes)
+
+
+def process_named(name: str, processes: Iterable[pm2.Pm2Process]) -> pm2.Pm2Process:
+    """The process of this name. Raises StepFailedError if PM2 knows none."""
+    by_name = {process.name: process for process in processes}
+    if name not in by_name:
         raise StepFailedError(
-            f"PM2 knows no process {plan.pm2_process!r}; it knows {', '.join(names) or 'none'}.",
+            f"PM2 knows no process {name!r}; it knows {', '.join(sorted(by_name)) or 'none'}.",
             hint='Set ADMIN_MANAGEMENT["PM2_PROCESS"] to the name that pm2 list shows.',
         )
+    return by_name[name]

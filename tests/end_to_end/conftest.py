@@ -3,6 +3,7 @@
 import shutil
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,18 @@ def free_port() -> int:
         return port
 
 
+@contextmanager
+def running_site(folder: Path, toolbox: Toolbox) -> Iterator[LiveSite]:
+    """The demo's site with gunicorn under a PM2 of its own, on a free port."""
+    site = LiveSite(folder / "site", free_port(), toolbox)
+    try:
+        site.create()
+        site.start()
+        yield site
+    finally:
+        site.stop()
+
+
 @pytest.fixture(scope="session")
 def toolbox() -> Toolbox:
     """uv and PM2, installed for the tests."""
@@ -30,11 +43,6 @@ def toolbox() -> Toolbox:
 
 @pytest.fixture(scope="session")
 def site(toolbox: Toolbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSite]:
-    """The demo's site with gunicorn under a PM2 of its own, on a free port."""
-    site = LiveSite(tmp_path_factory.mktemp("live") / "site", free_port(), toolbox)
-    try:
-        site.create()
-        site.start()
+    """The live site that most tests share."""
+    with running_site(tmp_path_factory.mktemp("live"), toolbox) as site:
         yield site
-    finally:
-        site.stop()

@@ -10,7 +10,7 @@ import pytest
 from bench.update import change
 from demo.live_site import LiveSite
 from demo.tools import Toolbox
-from tests.end_to_end.conftest import free_port
+from tests.end_to_end.conftest import running_site
 from tests.end_to_end.waiting import finished
 from tests.serve.steady import Visitors
 
@@ -29,16 +29,11 @@ if "admin-management" not in __file__:
 @pytest.fixture(scope="module")
 def visited(toolbox: Toolbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSite]:
     """A site of its own, because migrations and dependencies stay."""
-    visited = LiveSite(tmp_path_factory.mktemp("visited") / "site", free_port(), toolbox)
-    try:
-        visited.create()
-        visited.start()
+    with running_site(tmp_path_factory.mktemp("visited"), toolbox) as visited:
         # The first update takes the plain environment over.
         change(visited, "static", 0)
         finished(visited, visited.post_json("/admin/update/", {"force": True})["id"])
         yield visited
-    finally:
-        visited.stop()
 
 
 @pytest.mark.parametrize(("number", "kind"), [(1, "static"), (2, "migration"), (3, "dependency")])

@@ -39,6 +39,9 @@ class Command(BaseCommand):
         parser.add_argument("--report", type=Path, help="write what was found here, as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        # What is loaded here is needed until the end. Looking for garbage in it, now and when the
+        # process ends, is a fifth of the time of a rehearsal.
+        gc.disable()
         databases = dict(word.split("=", 1) for word in options["database"])
         with tempfile.TemporaryDirectory(prefix="copies-", dir=options["folder"]) as folder:
             live = Live(
@@ -61,6 +64,5 @@ class Command(BaseCommand):
             }
             with open(options["report"], "w", encoding="utf-8", opener=private) as file:
                 json.dump(facts, file)
-        # The process ends here. Else the interpreter looks through all of Django once more, which
-        # is a fifth of the time of a rehearsal.
+        # The process ends here. Else the interpreter looks through all of Django once more.
         gc.freeze()

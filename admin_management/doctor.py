@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from django.apps import apps
 from django.conf import settings
@@ -33,7 +32,6 @@ from .runner import pm2, preconditions
 from .runner.execution import StepFailedError
 from .runner.git import GitError, Repository
 from .runner.pm2 import Pm2Error, Pm2Process
-from .runner.redact import Redactor
 from .runner.rehearsal import ROOM
 from .runner.state import NotAGitCheckoutError, StateDirectory
 from .runner.variables import for_tools
@@ -243,21 +241,8 @@ def check_changes(site: Site) -> str:
 
 
 def check_remote_address(site: Site) -> str:
-    remote = site.conf.remote
-    url = site.repository.remote_url(remote)
-    if not url:
-        raise ProblemError(
-            f"The checkout has no remote {remote}.",
-            f'git remote add {remote} ADDRESS, or set ADMIN_MANAGEMENT["REMOTE"].',
-        )
-    has_password = "://" in url and urlsplit(url).password is not None
-    if has_password or Redactor([]).line(url) != url:
-        raise ProblemError(
-            f"The address of {remote} holds a password or token, in the clear.",
-            f"Revoke it, then: git remote set-url {remote} ADDRESS, without it. Use an SSH deploy "
-            "key, or a credential helper.",
-        )
-    return url
+    preconditions.check_remote_address(site.conf.remote, site.repository)
+    return site.repository.remote_url(site.conf.remote)
 
 
 def check_remote(site: Site) -> str:

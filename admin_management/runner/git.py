@@ -165,24 +165,48 @@ class Repository:
         return [name for name in listing.split("\0") if name]
 
     def remote_url(self, remote: str) -> str:
-        """Where a remote is, as configured; empty when there is no such remote."""
-        return self._configured(f"remote.{remote}.url")
+        """Where a remote really is, by git's configuration; empty when there is no such remote."""
+        return _remote_url(self._configuration(), remote)
 
     def environment_for(self, remote: str) -> dict[str, str]:
         """Variables for a command that asks ``remote``: its transport, and its own key."""
-        chosen = environment(self._inherited, remote_is_a_path=self.remote_is_a_path(remote))
+        configuration = self._configuration()
+        url = _remote_url(configuration, remote)
+        chosen = environment(self._inherited, remote_is_a_path=_is_a_path(url))
         # GIT_SSH_COMMAND would overrule it.
-        if command := self._configured("core.sshCommand"):
-            chosen["GIT_SSH_COMMAND"] = self._inherited.get("GIT_SSH_COMMAND") or command
+        if commands := configuration.get("core.sshcommand"):
+            chosen["GIT_SSH_COMMAND"] = self._inherited.get("GIT_SSH_COMMAND") or commands[-1]
         return chosen
 
     def remote_is_a_path(self, remote: str) -> bool:
-        url = self.remote_url(remote)
-        return url.startswith(("/", ".", "file://"))
+        return _is_a_path(self.remote_url(remote))
 
-    def _configured(self, name: str) -> str:
-        """The value of a setting of git; empty when it is not set."""
+    def _configuration(self) -> dict[str, list[str]]:
+        """All that git is configured with, as git-config(1) lists it."""
+        values: dict[str, list[str]] = {}
         try:
-            return self.ask("config", "--get", name)
+            listing = self.ask("config", "--null", "--list")
         except GitError:
-            return ""
+            return values
+        for entry in listing.split("\0"):
+            name, _, value = entry.partition("\n")
+            values.setdefault(name, []).append(value)
+        return values
+
+
+def _remote_url(configuration: Mapping[str, list[str]], remote: str) -> str:
+    """The first of its addresses, with the longest beginning that git replaces replaced."""
+    url = (configuration.get(f"remote.{remote}.url") or [""])[0]
+    replacements = (
+        (beginning, name.removeprefix("url.").removesuffix(".insteadof"))
+        for name, beginnings in configuration.items()
+        if name.startswith("url.") and name.endswith(".insteadof")
+        for beginning in beginnings
+        if url.startswith(beginning)
+    )
+    beginning, base = max(replacements, key=lambda each: len(each[0]), default=("", ""))
+    return base + url.removeprefix(beginning)
+
+
+def _is_a_path(url: str) -> bool:
+    return url.startswith(("/", ".", "file://"))

@@ -1,6 +1,7 @@
 """What must be true before an update may begin. Each check says how to mend what it finds."""
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -8,8 +9,11 @@ from . import pm2
 from .execution import StepFailedError
 from .git import GitError, Repository
 from .plan import Plan
+from .redact import Redactor
 
 SHOWN_FILES = 5
+
+_PASSWORD = re.compile(r"://[^/\s]*:[^/\s]*@")
 
 
 def check_all(plan: Plan, repository: Repository, environ: Mapping[str, str]) -> None:
@@ -17,6 +21,7 @@ def check_all(plan: Plan, repository: Repository, environ: Mapping[str, str]) ->
     check_tools(plan)
     check_work_tree(plan.checkout, repository)
     check_branch(plan.checkout, plan.branch, repository)
+    check_remote_address(plan.remote, repository)
     check_clean(plan.checkout, repository)
     check_pm2_process(plan, environ)
 
@@ -52,6 +57,24 @@ def check_branch(checkout: str, expected: str, repository: Repository) -> None:
         raise StepFailedError(
             f"The checkout is on {found}, not on {expected}.",
             hint=f'In {checkout}: git switch {expected} (or set ADMIN_MANAGEMENT["BRANCH"]).',
+        )
+
+
+def check_remote_address(remote: str, repository: Repository) -> None:
+    """A password or token in it is shown by every program that names the remote."""
+    url = repository.remote_url(remote)
+    if not url:
+        raise StepFailedError(
+            f"The checkout has no remote {remote}.",
+            hint=f'git remote add {remote} ADDRESS, or set ADMIN_MANAGEMENT["REMOTE"].',
+        )
+    if _PASSWORD.search(url) or Redactor([]).line(url) != url:
+        raise StepFailedError(
+            f"The address of {remote} holds a password or token, in the clear.",
+            hint=f"Revoke it, then: git remote set-url {remote} ADDRESS, without it. If "
+            f"git ls-remote --get-url {remote} still shows one, git config --show-origin "
+            "--get-regexp insteadof tells where it comes from. Use an SSH deploy key, or a "
+            "credential helper.",
         )
 
 

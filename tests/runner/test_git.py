@@ -168,6 +168,17 @@ def test_a_remote_that_is_not_configured_has_no_address(repository: Repository) 
     assert not repository.remote_is_a_path("upstream")
 
 
+def test_the_address_is_the_one_that_git_goes_to(
+    checkout: Checkout, repository: Repository
+) -> None:
+    checkout.git("remote", "set-url", "origin", "gh:example/site.git")
+    checkout.git("config", "--add", "remote.origin.url", "https://second.example.com/site.git")
+    checkout.git("config", "url.https://example.org/.insteadOf", "gh:")
+    checkout.git("config", "url.git@example.com:.insteadOf", "gh:example/")
+    assert repository.remote_url("origin") == "git@example.com:site.git"
+    assert checkout.git("ls-remote", "--get-url", "origin") == "git@example.com:site.git"
+
+
 def test_the_ssh_command_that_the_checkout_is_configured_with_is_used(
     checkout: Checkout, repository: Repository, marker: Path, tmp_path: Path
 ) -> None:

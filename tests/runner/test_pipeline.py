@@ -515,7 +515,9 @@ class TestStrangeSettings:
 
     def test_a_remote_named_like_an_option_runs_nothing(self, site: Site, tmp_path: Path) -> None:
         evil = program(tmp_path / "evil", f"touch '{tmp_path}/evil-was-run'")
-        progress = self.site_with(site, remote=f"--upload-pack={evil}")
+        remote = f"--upload-pack={evil}"
+        site.checkout.git("config", f"remote.{remote}.url", "/srv/site.git")
+        progress = self.site_with(site, remote=remote)
         assert (progress.status, progress.failed_step) == ("failed", "fetch")
         assert not (tmp_path / "evil-was-run").exists()
         command = (GIT, "fetch", str(site.checkout.origin), f"--upload-pack={evil}")

@@ -70,6 +70,51 @@ def test_a_detached_head(site: Site) -> None:
     assert refusal(site)[0] == "The checkout is on a detached HEAD, not on master."
 
 
+def test_a_remote_that_is_not_there(site: Site) -> None:
+    site.checkout.git("remote", "remove", "origin")
+    message, hint = refusal(site)
+    assert message == "The checkout has no remote origin."
+    assert 'ADMIN_MANAGEMENT["REMOTE"]' in hint
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://alice:hunter2@example.com/site.git",
+        "https://ghp_0123456789abcdefghij0123456789abcdef@example.com/site.git",
+        "ssh://git:hunter2@example.com/site.git",
+    ],
+)
+def test_a_remote_with_a_credential_in_its_address(site: Site, url: str) -> None:
+    site.checkout.git("remote", "set-url", "origin", url)
+    message, hint = refusal(site)
+    assert message == "The address of origin holds a password or token, in the clear."
+    assert "git remote set-url origin" in hint
+    assert "example.com" not in message + hint
+
+
+def test_a_credential_that_gits_configuration_puts_into_the_address(site: Site) -> None:
+    site.checkout.git("remote", "set-url", "origin", "https://example.com/site.git")
+    rewritten = "url.https://alice:hunter2@example.com/.insteadOf"
+    site.checkout.git("config", rewritten, "https://example.com/")
+    message, hint = refusal(site)
+    assert "holds a password or token" in message
+    assert "insteadof" in hint
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "git@example.com:site.git",
+        "ssh://git@example.com:2222/site.git",
+        "https://alice@example.com:8443/a:b@c/site.git",
+    ],
+)
+def test_a_user_in_the_address_is_no_credential(site: Site, url: str) -> None:
+    site.checkout.git("remote", "set-url", "origin", url)
+    check_all(site.plan, Repository(site.checkout.path, GIT, site.environ), site.environ)
+
+
 def test_local_changes(site: Site) -> None:
     (site.checkout.path / "version.txt").write_text("edited\n")
     message, hint = refusal(site)

@@ -2,78 +2,28 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from functools import wraps
-from math import ceil
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin, messages
-from django.contrib.auth.decorators import login_not_required
-from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import PermissionDenied
-from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
-from django.urls import reverse
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils import timezone
-from django.views.decorators.csrf import csrf_exempt, csrf_protect
-from django.views.decorators.http import require_http_methods
 
 from .asking import ask, bring_up_to_date, go_back, log_piece, requester_of, settle, settled_run
-from .authentication import SILENT, lacks_origin
 from .cancelling import cancel_update
 from .conf import AdminManagementSettings
 from .exceptions import AdminManagementError, ConflictError
 from .forms import CancelForm, HoldForm, RollbackForm, UpdateForm
 from .going_back import find_way_back, target_of
-from .headers import protect
 from .launcher import Requester, hold_updates, release_updates
 from .models import Hold, Run, StepRun, Trigger
 from .panels import read_panels
-from .permissions import obstacle, permissions_of, record_refusal
+from .staff_page import page, staff_page
 from .status import read_status
 from .steps import Tools, ordered_steps
-from .throttling import ChangeThrottle
 
 LISTED_RUNS = 20
-
-type_of_view = Callable[..., HttpResponse]
-
-
-def staff_page(*methods: str) -> Callable[[type_of_view], type_of_view]:
-    """For who may: others are led to the admin's login and back, or told no.
-
-    Whatever is answered has our headers, refusals and pages that are not found included.
-    """
-
-    def decorate(view: type_of_view) -> type_of_view:
-        @csrf_protect
-        @require_http_methods(methods)
-        def guarded(request: HttpRequest, **arguments: Any) -> HttpResponse:
-            try:
-                return (
-                    _turn_away(request)
-                    or _without_origin(request)
-                    or _throttled(request)
-                    or view(request, **arguments)
-                )
-            except Http404:
-                return _problem(request, 404, "There is no such update.")
-            except PermissionDenied as error:
-                return _problem(request, 403, str(error))
-
-        # Exempt from the site's own middleware, whose refusals would not come by here.
-        @csrf_exempt
-        @wraps(view)
-        def protected(request: HttpRequest, **arguments: Any) -> HttpResponse:
-            response = guarded(request, **arguments)
-            protect(response)
-            return response
-
-        # With ATOMIC_REQUESTS a runner would start before its run is committed.
-        return login_not_required(transaction.non_atomic_requests(protected))
-
-    return decorate
 
 
 @staff_page("GET", "HEAD", "POST")
@@ -98,7 +48,9 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "panels": read_panels(),
         "runs": [going_on if run == going_on else run for run in Run.objects.all()[:LISTED_RUNS]],
     }
-    return _page(request, "dashboard", context, status=400 if form.errors else 200)
+    return page(
+        request, "admin_management/dashboard.html", context, status=400 if form.errors else 200
+    )
 
 
 @staff_page("POST")
@@ -137,7 +89,9 @@ def roll_back(request: HttpRequest, pk: UUID) -> HttpResponse:
     way = find_way_back(run)
     title = f"Go back to {way.target_revision[:7]}" if way.target_revision else "Go back"
     context = {"title": title, "run": run, "way": way, "form": form}
-    return _page(request, "rollback", context, status=400 if form.errors else 200)
+    return page(
+        request, "admin_management/rollback.html", context, status=400 if form.errors else 200
+    )
 
 
 @staff_page("POST")
@@ -155,7 +109,7 @@ def show_run(request: HttpRequest, pk: UUID) -> HttpResponse:
         "shown": _as_it_stands(run),
         "target": target_of(run),
     }
-    return _page(request, "run", context)
+    return page(request, "admin_management/run.html", context)
 
 
 def _changed(
@@ -208,44 +162,3 @@ def _names_to_come(run: Run, begun: list[StepRun]) -> list[str]:
     if run.reverse_migrations:
         names.insert(names.index("pull"), "reverse_migrations")
     return [name for name in names if name not in {step.name for step in begun}]
-
-
-def _turn_away(request: HttpRequest) -> HttpResponse | None:
-    """To the login; but who is signed in and tries to change something gets a plain no."""
-    problem = obstacle(request)
-    if problem is None:
-        return None
-    if request.method == "POST" and request.user.is_authenticated:
-        record_refusal(request)
-        raise PermissionDenied(problem)
-    return redirect_to_login(request.get_full_path(), reverse("admin:login"))
-
-
-def _without_origin(request: HttpRequest) -> HttpResponse | None:
-    return _problem(request, 403, SILENT) if lacks_origin(request) else None
-
-
-def _throttled(request: HttpRequest) -> HttpResponse | None:
-    throttle = ChangeThrottle()
-    if throttle.allow_request(request, None):  # type: ignore[arg-type] # it needs neither
-        return None
-    wait = ceil(throttle.wait() or 1)
-    answer = _problem(request, 429, f"Too many changes in a minute: try again in {wait} s.")
-    answer["Retry-After"] = str(wait)
-    return answer
-
-
-def _problem(request: HttpRequest, status: int, problem: str) -> HttpResponse:
-    title = {404: "Not found", 429: "Not so fast"}.get(status, "Not allowed")
-    return _page(request, "problem", {"title": title, "problem": problem}, status=status)
-
-
-def _page(
-    request: HttpRequest, name: str, context: dict[str, Any], *, status: int = 200
-) -> HttpResponse:
-    return render(
-        request,
-        f"admin_management/{name}.html",
-        {**admin.site.each_context(request), "may": permissions_of(request.user), **context},
-        status=status,
-    )

@@ -1,15 +1,17 @@
 """What a person would otherwise find out the hard way, one short check each.
 
 A check returns a sentence about what is well, or raises what is not. Nothing is changed, no PM2
-daemon is started, and only the check of the remote asks the network.
+daemon is started, and only the check of the remote asks the network. What was found is kept for the
+status.
 """
 
 import os
 import re
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
@@ -142,6 +144,27 @@ def examine(announce: Callable[[str], object] = lambda name: None) -> Iterator[F
         yield finding
         if check is check_settings and finding.verdict is Verdict.FAIL:
             return
+
+
+def remember(findings: Sequence[Finding]) -> None:
+    """Keep what was found, for the status. Where that cannot be kept, a finding has said why."""
+    with suppress(AdminManagementError, NotAGitCheckoutError, OSError):
+        state = StateDirectory.of(AdminManagementSettings.load().checkout)
+        # What another user writes there, the site could not read.
+        check_owner(state.path.parent)
+        state.create()
+        state.set_doctor_report(
+            {
+                "examined_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "verdict": worst(findings),
+                "findings": [asdict(each) for each in findings if each.verdict is not Verdict.OK],
+            }
+        )
+
+
+def worst(findings: Sequence[Finding]) -> Verdict:
+    verdicts = {each.verdict for each in findings}
+    return next((each for each in (Verdict.FAIL, Verdict.WARN) if each in verdicts), Verdict.OK)
 
 
 def find(name: str, check: Callable[[Site], str], site: Site, seconds: float = LONGEST) -> Finding:

@@ -1,19 +1,44 @@
 """What another app adds to the dashboard, without the dashboard knowing that app."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
-_panels: dict[str, Callable[[], object]] = {}
+Doors = Mapping[tuple[str, str], str]
+"""The permission, ``app.codename``, that a method needs at the address of a name."""
 
 
-def add_panel(template: str, read: Callable[[], object]) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """``urls`` is the dotted path of a module with addresses below the dashboard's, if any."""
+
+    template: str
+    read: Callable[[], object]
+    urls: str = ""
+    doors: Doors = field(default_factory=dict)
+
+
+_panels: dict[str, Panel] = {}
+
+
+def add_panel(panel: Panel) -> None:
     """Show ``template`` on the dashboard, with what ``read`` gives as ``panel``.
 
     Call it in AppConfig.ready(). ``read`` is called for each page and must not raise.
     """
-    _panels[template] = read
+    _panels[panel.template] = panel
 
 
 def read_panels() -> Iterator[tuple[str, object]]:
     """The templates and what each is to show."""
-    for template, read in _panels.items():
-        yield template, read()
+    for panel in _panels.values():
+        yield panel.template, panel.read()
+
+
+def urls_of_panels() -> Iterator[str]:
+    """The modules whose addresses belong below the dashboard's."""
+    return (panel.urls for panel in _panels.values() if panel.urls)
+
+
+def doors_of_panels() -> Doors:
+    """What the changes at these addresses need."""
+    return {door: needed for panel in _panels.values() for door, needed in panel.doors.items()}

@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from .audit import Kind
 from .client import address_of
 from .models import ApiToken, AuditEvent, Scope
+from .panels import doors_of_panels
 
 logger = logging.getLogger("admin_management")
 
@@ -31,6 +32,11 @@ class Permission(StrEnum):
     ROLL_BACK = "roll_back_update"
     HOLD = "hold_updates"
     ACCEPT_REWRITTEN = "accept_rewritten_history"
+
+    @property
+    def label(self) -> str:
+        """As Django's has_perm() wants it."""
+        return f"admin_management.{self}"
 
 
 DOORS: Mapping[tuple[str, str], Permission | None] = {
@@ -48,8 +54,10 @@ DOORS: Mapping[tuple[str, str], Permission | None] = {
 }
 """What every method but the reading ones needs beside being staff, by name of the address.
 
-What is not here is refused. None: it changes nothing.
+What is neither here nor a panel's is refused. None: it changes nothing.
 """
+
+_OWN_DOORS = {door: needed and needed.label for door, needed in DOORS.items()}
 
 WISHES: Mapping[str, Permission] = {
     "accept_rewritten": Permission.ACCEPT_REWRITTEN,
@@ -69,7 +77,7 @@ def permissions_of(user: Any) -> frozenset[Permission]:
     """What this user may change; nothing if they are not staff."""
     if not is_staff(user):
         return frozenset()
-    return frozenset(each for each in Permission if user.has_perm(f"admin_management.{each}"))
+    return frozenset(each for each in Permission if user.has_perm(each.label))
 
 
 def obstacle(request: HttpRequest | Request) -> str | None:
@@ -83,10 +91,11 @@ def obstacle(request: HttpRequest | Request) -> str | None:
         return "This token may only read."
     match = request.resolver_match
     door = (request.method or "", (match and match.url_name) or "")
-    if door not in DOORS:
+    doors = {**_OWN_DOORS, **doors_of_panels()}
+    if door not in doors:
         return "Nobody may do this."
-    needed = DOORS[door]
-    if needed is None or needed in permissions_of(request.user):
+    needed = doors[door]
+    if needed is None or request.user.has_perm(needed):
         return None
     return _told(needed)
 
@@ -96,7 +105,7 @@ def require_wishes(request: HttpRequest | Request, options: Mapping[str, object]
     missing = _missing(request.user, [name for name, wish in options.items() if wish])
     if missing:
         record_refusal(request)
-        raise PermissionDenied(_told(missing))
+        raise PermissionDenied(_told(missing.label))
 
 
 def record_refusal(request: HttpRequest | Request) -> None:
@@ -140,5 +149,5 @@ def _missing(user: object, wishes: Iterable[str]) -> Permission | None:
     return next((each for each in needed if each not in granted), None)
 
 
-def _told(needed: Permission) -> str:
-    return f"This needs the permission admin_management.{needed}."
+def _told(needed: str) -> str:
+    return f"This needs the permission {needed}."

@@ -410,6 +410,23 @@ class VersionsSerializer(serializers.Serializer[Any]):
     pm2 = PartField(serializers.CharField())
 
 
+class FindingSerializer(serializers.Serializer[Any]):
+    """What is not as it should be."""
+
+    name = serializers.CharField()
+    verdict = serializers.ChoiceField(["warn", "fail"])
+    message = serializers.CharField()
+    advice = serializers.CharField(help_text="How to mend it.")
+
+
+class DoctorSerializer(serializers.Serializer[Any]):
+    """What manage.py doctor found last."""
+
+    examined_at = TimeField()
+    verdict = serializers.ChoiceField(["ok", "warn", "fail"])
+    findings = FindingSerializer(many=True, help_text="Only what is not ok.")
+
+
 class StatusSerializer(serializers.Serializer[Any]):
     """How the site stands. A part that cannot be read says why and leaves the others alone."""
 
@@ -428,4 +445,7 @@ class StatusSerializer(serializers.Serializer[Any]):
     current_run = PartField(RunSerializer(allow_null=True))
     waiting_run = PartField(RunSerializer(allow_null=True))
     last_run = PartField(RunSerializer(allow_null=True))
+    doctor = PartField(
+        DoctorSerializer(allow_null=True), help_text="Null: manage.py doctor was not asked yet."
+    )
     versions = VersionsSerializer()

@@ -61,7 +61,7 @@ def read_status(*, fetch: bool = False) -> dict[str, Any]:
 
 _PARTS = (
     *("checkout", "branch", "live", "remote", "pending", "dirty_files", "pm2"),
-    *("hold", "current_run", "waiting_run", "last_run"),
+    *("hold", "current_run", "waiting_run", "last_run", "doctor"),
 )
 
 
@@ -178,6 +178,13 @@ class _Site:
 
     def last_run(self) -> dict[str, Any] | None:
         return _shown(Run.objects.here().finished().order_by("-finished_at").first())
+
+    def doctor(self) -> dict[str, Any] | None:
+        """What ``manage.py doctor`` found when somebody asked it last."""
+        report = StateDirectory.of(self._conf.checkout).doctor_report()
+        if report is None:
+            return None
+        return {**report, "examined_at": datetime.fromisoformat(str(report["examined_at"]))}
 
     def versions(self) -> dict[str, Callable[[], str]]:
         return {

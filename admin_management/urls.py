@@ -2,10 +2,11 @@
 
 from importlib.util import find_spec
 
-from django.urls import path
+from django.urls import include, path
 
 from .dashboard import cancel, dashboard, hold, release, roll_back, show_run
 from .health import health
+from .panels import urls_of_panels
 from .views import (
     CancelViewSet,
     HoldViewSet,
@@ -29,6 +30,7 @@ urlpatterns = [
     path("dashboard/<uuid:pk>/rollback/", roll_back, name="rollback"),
     path("dashboard/hold/", hold, name="hold"),
     path("dashboard/release/", release, name="release"),
+    *(path("dashboard/", include(module)) for module in urls_of_panels()),
     path(
         "hold/",
         HoldViewSet.as_view(

@@ -90,7 +90,7 @@ def checkout(tmp_path: Path, settings: Any) -> Checkout:
 def permit(user: User, *names: str) -> None:
     """Give a user permissions of this package, as the admin of the site does."""
     granted = Permission.objects.filter(
-        content_type__app_label="admin_management", codename__in=names
+        content_type__app_label__in=["admin_management", "github_webhooks"], codename__in=names
     )
     assert granted.count() == len(set(names))
     user.user_permissions.add(*granted)

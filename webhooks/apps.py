@@ -11,10 +11,12 @@ class WebhooksConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from admin_management.panels import add_panel
+        from admin_management.panels import Panel, add_panel
 
         from .checks import check_settings
-        from .panel import TEMPLATE, read_panel
+        from .panel import DOORS, TEMPLATE, read_panel
 
         register(check_settings)
-        add_panel(TEMPLATE, read_panel)
+        add_panel(
+            Panel(template=TEMPLATE, read=read_panel, urls="webhooks.dashboard_urls", doors=DOORS)
+        )

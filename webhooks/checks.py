@@ -11,6 +11,7 @@ from admin_management.exceptions import SettingsError
 from .conf import WebhooksSettings
 from .github import SHORTEST_SECRET, is_usable
 from .models import Secret
+from .sources import Source
 
 MAKE_ONE = 'Make one with python3 -c "import secrets; print(secrets.token_hex(32))".'
 STORE_ONE = "Make one with manage.py webhook_secret new, and give it to GitHub too."
@@ -27,30 +28,34 @@ def check_settings(
         conf = WebhooksSettings.load()
     except SettingsError as error:
         return [checks.Error(str(error), hint=error.hint, id="github_webhooks.E001")]
-    return _of_the_setting(conf) if conf.has_secret else _of_the_stored()
+    stored = [] if all(source.has_secret for source in conf.sources) else _stored()
+    found: list[checks.CheckMessage] = []
+    for source in conf.sources:
+        own = [secret for secret in stored if secret.source == source.name]
+        found += _of_the_setting(source) if source.has_secret else _of_the_stored(source, own)
+    return found
 
 
-def _of_the_setting(conf: WebhooksSettings) -> list[checks.CheckMessage]:
-    if not is_usable(conf.secret):
+def _of_the_setting(source: Source) -> list[checks.CheckMessage]:
+    setting = f'{source.setting}["SECRET"]'
+    if not is_usable(source.secret):
         return [
             checks.Error(
-                f'WEBHOOKS["SECRET"] has fewer than {SHORTEST_SECRET} characters: every delivery '
-                "is answered 503.",
+                f"{setting} has fewer than {SHORTEST_SECRET} characters: no delivery that is "
+                "signed with it is accepted.",
                 hint=MAKE_ONE,
                 id="github_webhooks.E003",
             )
         ]
-    if conf.secret == conf.secret.strip():
+    if source.secret == source.secret.strip():
         return []
-    problem = 'WEBHOOKS["SECRET"] begins or ends with white space.'
+    problem = f"{setting} begins or ends with white space."
     return [checks.Warning(problem, hint="Strip it.", id="github_webhooks.W003")]
 
 
-def _of_the_stored() -> list[checks.CheckMessage]:
-    secrets = _stored()
+def _of_the_stored(source: Source, secrets: list[Secret]) -> list[checks.CheckMessage]:
     if not secrets:
-        problem = "There is no secret: webhooks are off and every delivery is answered 503."
-        return [checks.Warning(problem, hint=STORE_ONE, id="github_webhooks.W001")]
+        return [_missing(source)]
     found: list[checks.CheckMessage] = [
         checks.Error(
             f"The webhook secret {secret} cannot be decrypted: what is signed with it is refused.",
@@ -74,6 +79,19 @@ def _of_the_stored() -> list[checks.CheckMessage]:
             )
         )
     return found
+
+
+def _missing(source: Source) -> checks.Warning:
+    if source.name:
+        return checks.Warning(
+            f"The source {source.name} has no secret: no delivery of {source.repository} is "
+            "accepted.",
+            hint=f"Make one with manage.py webhook_secret new --source {source.name}, and give it "
+            "to GitHub too.",
+            id="github_webhooks.W001",
+        )
+    problem = "There is no secret: webhooks are off and every delivery is answered 503."
+    return checks.Warning(problem, hint=STORE_ONE, id="github_webhooks.W001")
 
 
 def _stored() -> list[Secret]:

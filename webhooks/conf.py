@@ -1,9 +1,10 @@
 """The settings: one dict, ``WEBHOOKS``, read at use so that ``override_settings`` works."""
 
 import re
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_network
-from typing import Self
+from typing import Any, Self
 
 from django.conf import settings
 
@@ -11,11 +12,18 @@ from admin_management.conf import AdminManagementSettings, read_keys
 from admin_management.exceptions import SettingsError
 
 from .addresses import Network
-from .github import Payload
+from .sources import Source, setting_of
 
 SHORTEST_KEY = 32
 """Characters of the key that stored secrets are encrypted with."""
 
+OF_A_SOURCE = ("SECRET", "REPOSITORY", "BRANCH")
+KEYS = (*OF_A_SOURCE, "SOURCES", "ENCRYPTION_KEY", "ALLOWED_NETWORKS")
+
+LONGEST_NAME = 40
+"""Characters of the name of a source."""
+
+SOURCE = re.compile(rf"[\w-]{{1,{LONGEST_NAME}}}", re.ASCII)
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
@@ -23,12 +31,10 @@ REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 class WebhooksSettings:
     """``WEBHOOKS`` with its defaults. Build it with ``load()``.
 
-    No ``repository`` means any that knows the secret, no ``allowed_networks`` any address.
+    Its keys are those of ``KEYS``. No ``allowed_networks`` means any address.
     """
 
-    secret: str = ""
-    repository: str | None = None
-    branch: str
+    sources: tuple[Source, ...]
     encryption_key: str = ""
     allowed_networks: tuple[Network, ...] = ()
 
@@ -36,45 +42,84 @@ class WebhooksSettings:
     def load(cls) -> Self:
         """The settings as they are now; raises SettingsError for the first wrong one."""
         given = getattr(settings, "WEBHOOKS", {})
-        values = read_keys("WEBHOOKS", given, {each.name for each in fields(cls)})
+        values = read_keys("WEBHOOKS", given, set(map(str.lower, KEYS)))
         return cls(
-            secret=_secret(values.get("secret")),
-            repository=_repository(values.get("repository")),
-            branch=_branch(values.get("branch")),
+            sources=_sources(values),
             encryption_key=_encryption_key(values.get("encryption_key")),
             allowed_networks=_networks(values.get("allowed_networks")),
         )
 
-    @property
-    def has_secret(self) -> bool:
-        """Whether a secret is given here. It is then the only one, however good it is."""
-        return bool(self.secret.strip())
-
-    def why_ignored(self, payload: Payload) -> str:
-        """Why a delivery asks for no update; empty if it does ask for one.
-
-        The sentence names nothing that is configured: it is part of the answer.
-        """
-        if payload.event != "push":
-            return f"{payload.event} asks for no update"
-        if payload.deleted:
-            return f"{payload.ref} was deleted"
-        # GitHub's names of owners and repositories do not tell upper from lower case.
-        if self.repository and self.repository.lower() != payload.repository.lower():
-            return "a push to another repository"
-        if payload.ref != f"refs/heads/{self.branch}":
-            return f"{payload.ref} is not the branch that is live"
-        return ""
+    def source(self, name: str) -> Source:
+        """The source of this name. Raises SettingsError if there is none."""
+        by_name = {source.name: source for source in self.sources}
+        if name not in by_name:
+            names = ", ".join(filter(None, by_name))
+            raise SettingsError(
+                f"WEBHOOKS names no source {name!r}." if name else "Which source is not said.",
+                hint=f"The sources are {names}." if names else "It names none at all.",
+            )
+        return by_name[name]
 
 
-def _wrong(key: str, problem: str, hint: str) -> SettingsError:
-    return SettingsError(f'WEBHOOKS["{key}"] {problem}.', hint=hint)
+def _wrong(key: str, problem: str, hint: str, setting: str = "WEBHOOKS") -> SettingsError:
+    return SettingsError(f'{setting}["{key}"] {problem}.', hint=hint)
 
 
-def _secret(value: object) -> str:
+def _sources(values: Mapping[str, Any]) -> tuple[Source, ...]:
+    """Those that are named, or the one that the settings are about."""
+    if "sources" not in values:
+        return (_source("", values),)
+    given = values["sources"]
+    hint = f"Write a dict of names, each with a dict of {', '.join(OF_A_SOURCE)}."
+    if not isinstance(given, Mapping) or not given:
+        raise _wrong("SOURCES", "is not a dict of sources", hint)
+    for key in OF_A_SOURCE:
+        if key.lower() in values:
+            raise _wrong(key, "is of no source", f"Write it into each of the SOURCES. {hint}")
+    sources = tuple(_named_source(name, each) for name, each in given.items())
+    _check_apart(sources)
+    return sources
+
+
+def _named_source(name: object, given: object) -> Source:
+    if not isinstance(name, str) or not SOURCE.fullmatch(name):
+        hint = f"Use up to {LONGEST_NAME} letters, digits, hyphens and underscores."
+        raise _wrong("SOURCES", f"has the name {name!r}", hint)
+    source = _source(name, read_keys(setting_of(name), given, set(map(str.lower, OF_A_SOURCE))))
+    if source.repository is None:
+        hint = 'Write "owner/name", as on GitHub.'
+        raise _wrong("REPOSITORY", "is missing", hint, source.setting)
+    return source
+
+
+def _source(name: str, values: Mapping[str, Any]) -> Source:
+    where = setting_of(name)
+    return Source(
+        name=name,
+        secret=_secret(values.get("secret"), where),
+        repository=_repository(values.get("repository"), where),
+        branch=_branch(values.get("branch"), where),
+    )
+
+
+def _check_apart(sources: Sequence[Source]) -> None:
+    """A secret says which source has sent a delivery, so no two may share one."""
+    seen: dict[str, str] = {}
+    for source in filter(lambda each: each.has_secret, sources):
+        if source.secret in seen:
+            raise _wrong(
+                "SECRET",
+                f"is that of {seen[source.secret]} too",
+                "Give each source a secret of its own.",
+                source.setting,
+            )
+        seen[source.secret] = source.name
+
+
+def _secret(value: object, where: str) -> str:
     # The value stays out of the message: messages are logged and shown.
     if value is not None and not isinstance(value, str):
-        raise _wrong("SECRET", "is not a string", "Write the text that you gave to GitHub.")
+        raise _wrong("SECRET", "is not a string", "Write the text that you gave to GitHub.", where)
     return value or ""
 
 
@@ -106,21 +151,23 @@ def _networks(value: object) -> tuple[Network, ...]:
         raise _wrong("ALLOWED_NETWORKS", f"is wrong: {error}", hint) from None
 
 
-def _repository(value: object) -> str | None:
+def _repository(value: object, where: str) -> str | None:
     if value is None or (isinstance(value, str) and REPOSITORY.fullmatch(value)):
         return value
     raise _wrong(
         "REPOSITORY",
         f"is {value!r}, not owner/name",
         'Write "owner/name" as in the address on GitHub, or leave the key out.',
+        where,
     )
 
 
-def _branch(value: object) -> str:
+def _branch(value: object, where: str) -> str:
     if value is None:
         return AdminManagementSettings.load().branch
     if not isinstance(value, str) or not value.isprintable() or value.startswith(("refs/", "-")):
-        raise _wrong("BRANCH", f"is {value!r}", 'Write the short name, like "master".')
+        hint = 'Write the short name, like "master".'
+        raise _wrong("BRANCH", f"is {value!r}", hint, where)
     if not value:
-        raise _wrong("BRANCH", "is empty", "Write a name or leave the key out.")
+        raise _wrong("BRANCH", "is empty", "Write a name or leave the key out.", where)
     return value

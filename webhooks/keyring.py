@@ -1,12 +1,14 @@
-"""The secrets that a delivery may be signed with now: the setting's one, else the stored ones."""
+"""What a delivery may be signed with now: of each source the setting's secret, else stored ones."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from .conf import WebhooksSettings
 from .exceptions import DisabledError, SealedError
 from .github import is_usable
 from .models import Secret
+from .sources import Source
 
 FROM_SETTINGS = "settings"
 """What the setting's secret is called: a digest of one that people have chosen could be guessed."""
@@ -14,10 +16,11 @@ FROM_SETTINGS = "settings"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """One secret. ``stored`` is its row; None if it is the setting's."""
+    """One secret, of one source. ``stored`` is its row; None if it is a setting's."""
 
     name: str
     value: str
+    source: Source
     stored: Secret | None = None
 
     def __repr__(self) -> str:
@@ -32,21 +35,24 @@ class Key:
 def keys_of(conf: WebhooksSettings) -> Sequence[Key]:
     """What is accepted; raises DisabledError if that is nothing.
 
-    A secret in the settings wins, also one that is too short: the stored ones are not looked at.
-    A stored one that cannot be decrypted is as good as none.
+    A source's secret in the settings wins, also one that is too short: its stored ones are not
+    looked at. A stored one that cannot be decrypted is as good as none.
     """
-    if conf.has_secret:
-        keys = [Key(name=FROM_SETTINGS, value=conf.secret)]
-    else:
-        keys = [key for row in Secret.objects.active() if (key := _key(row))]
+    needs_stored = not all(source.has_secret for source in conf.sources)
+    stored = list(Secret.objects.active()) if needs_stored else []
+    keys = [key for source in conf.sources for key in _keys_of(source, stored)]
     usable = [key for key in keys if is_usable(key.value)]
     if not usable:
         raise DisabledError
     return usable
 
 
-def _key(row: Secret) -> Key | None:
-    try:
-        return Key(name=row.fingerprint, value=row.reveal(), stored=row)
-    except SealedError:
-        return None
+def _keys_of(source: Source, stored: Sequence[Secret]) -> Iterator[Key]:
+    if source.has_secret:
+        yield Key(name=FROM_SETTINGS, value=source.secret, source=source)
+        return
+    for secret in stored:
+        if secret.source == source.name:
+            with suppress(SealedError):
+                value = secret.reveal()
+                yield Key(name=secret.fingerprint, value=value, source=source, stored=secret)

@@ -17,6 +17,7 @@ from admin_management.exceptions import ConflictError
 from admin_management.models import AuditEvent, Run
 
 from .addresses import is_near, sender_of
+from .conf import LONGEST_NAME
 from .exceptions import Reason, SealedError
 from .github import MAX_CONTENT_TYPE, MAX_NAME, MAX_REF, Payload
 from .sealing import seal, unseal
@@ -28,7 +29,10 @@ FINGERPRINT = 12
 """Characters of the longest IPv6 address with ``/64``, and of a secret's fingerprint."""
 
 MOST_SECRETS = 2
-"""The one before and the one after, while GitHub is being changed over."""
+"""Of one source: the one before and the one after, while GitHub is being changed over."""
+
+OVERLAP = timedelta(days=7)
+"""How long the one before a new secret stays good, unless somebody says otherwise."""
 
 USED_AGAIN_AFTER = timedelta(minutes=1)
 """How far ``last_used_at`` may be behind: a write for each delivery would be too dear."""
@@ -59,13 +63,14 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         delivery_id: str,
         reason: str,
         secret: str = "",
+        source: str = "",
         address: str | None = None,
         **facts: Any,
     ) -> "Delivery":
         """The delivery of this id, locked until the transaction ends; a new one is ignored so far.
 
         Two that come at once are one: the second waits for the first and finds its row.
-        ``secret`` is the name of the one that it was signed with.
+        ``secret`` is the name of the one that it was signed with, ``source`` that of its source.
         """
         outcome = Outcome.PING if facts["event"] == "ping" else Outcome.IGNORED
         delivery, _ = self.select_for_update().get_or_create(
@@ -75,6 +80,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
                 "outcome": outcome.value,
                 "reason": reason,
                 "secret": secret,
+                "source": source,
                 "address": sender_of(address),
             },
         )
@@ -104,6 +110,7 @@ class Delivery(models.Model):
     sends_pushes = models.BooleanField(null=True, blank=True)
     body_sha256 = models.CharField(max_length=64, db_index=True)
     secret = models.CharField(max_length=FINGERPRINT, blank=True)
+    source = models.CharField(max_length=LONGEST_NAME, blank=True)
     address = models.CharField(max_length=ADDRESS, blank=True, db_index=True)
     outcome = models.CharField(max_length=20, choices=Outcome)
     reason = models.CharField(max_length=500, blank=True)
@@ -166,24 +173,31 @@ class SecretQuerySet(models.QuerySet["Secret"]):
     """Stored secrets, the newest first."""
 
     def active(self) -> Self:
-        """Those that are accepted now; at most two."""
+        """Those that are accepted now."""
         return self.filter(Q(retires_at=None) | Q(retires_at__gt=timezone.now()))
 
-    def make(self, *, created_by: str, overlap: timedelta) -> tuple["Secret", str]:
-        """A new secret, and its text, which nobody is told again.
+    def active_of(self, source: str) -> Self:
+        """Those of one source; at most two."""
+        return self.active().filter(source=source)
+
+    def make(
+        self, *, created_by: str, overlap: timedelta = OVERLAP, source: str = ""
+    ) -> tuple["Secret", str]:
+        """A new secret of a source, and its text, which nobody is told again.
 
         The one before it retires after ``overlap``. Raises ConflictError if there are two already:
         GitHub may sign with either, so a person says which one goes. Raises SettingsError.
         """
         value = secrets.token_hex(32)
         with transaction.atomic():
-            before = list(self.active().select_for_update())
+            before = list(self.active_of(source).select_for_update())
             if len(before) >= MOST_SECRETS:
                 names = " and ".join(each.fingerprint for each in before)
                 raise ConflictError(f"Two secrets are accepted, {names}: retire one of them first.")
             secret = self.create(
                 sealed=seal(value),
                 fingerprint=hashlib.sha256(value.encode()).hexdigest()[:FINGERPRINT],
+                source=source,
                 created_by=created_by,
             )
             for each in before:
@@ -195,10 +209,11 @@ class SecretQuerySet(models.QuerySet["Secret"]):
 class Secret(models.Model):
     """What GitHub signs with, encrypted. ``fingerprint`` names it and does not give it away.
 
-    It is accepted until ``retires_at``; without that, until a newer one is made.
+    It is accepted until ``retires_at``; without that, until a newer one of its source is made.
     """
 
     fingerprint = models.CharField(max_length=FINGERPRINT, unique=True)
+    source = models.CharField(max_length=LONGEST_NAME, blank=True)
     sealed = models.TextField()
     created_at = models.DateTimeField(default=timezone.now)
     created_by = models.CharField(max_length=200, blank=True)
@@ -209,6 +224,7 @@ class Secret(models.Model):
 
     class Meta:
         ordering = ("-created_at", "-id")
+        permissions = (("manage_secrets", "Can make and retire webhook secrets"),)
 
     def __str__(self) -> str:
         return self.fingerprint

@@ -14,11 +14,18 @@ from admin_management.exceptions import SettingsError
 from .conf import WebhooksSettings
 from .exceptions import Reason
 from .github import is_usable
-from .models import Delivery, Outcome, Refusal, Secret
+from .models import MOST_SECRETS, Delivery, Outcome, Refusal, Secret
+from .sources import Source
 
 logger = logging.getLogger("webhooks")
 
 TEMPLATE = "webhooks/panel.html"
+
+DOORS = {
+    ("POST", "new_webhook_secret"): "github_webhooks.manage_secrets",
+    ("POST", "retire_webhook_secret"): "github_webhooks.manage_secrets",
+}
+"""What a change needs, by name of its address in ``dashboard_urls``."""
 
 RECENT = timedelta(hours=1)
 LISTED_REFUSALS = 5
@@ -44,22 +51,33 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Panel:
-    """What is shown. ``problem`` is why no delivery is accepted; ``advice`` is about the ping."""
+class SourcePanel:
+    """One source. ``problem`` is why no delivery is accepted; ``advice`` is about the ping."""
 
+    source: Source
     problem: str = ""
-    uses_setting: bool = False
     secrets: tuple[Secret, ...] = ()
     changeover_unfinished: bool = False
+    can_make_secret: bool = False
     ping: Delivery | None = None
     advice: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """What is shown. ``problem`` is why nothing can be told of the sources."""
+
+    problem: str = ""
+    sources: tuple[SourcePanel, ...] = ()
     refused: tuple[Refused, ...] = ()
 
 
 def read_panel() -> Panel:
     """How the webhook stands now; it never raises."""
     try:
-        return _read(WebhooksSettings.load())
+        conf = WebhooksSettings.load()
+        sources = tuple(_read(source) for source in conf.sources)
+        return Panel(sources=sources, refused=tuple(_refused()))
     except SettingsError as error:
         return Panel(problem=f"No delivery is accepted: {error} {error.hint}")
     except DatabaseFailure:
@@ -67,31 +85,33 @@ def read_panel() -> Panel:
         return Panel(problem="The webhook's tables cannot be read: see the log, and migrate.")
 
 
-def _read(conf: WebhooksSettings) -> Panel:
-    secrets = () if conf.has_secret else tuple(Secret.objects.active())
-    ping = Delivery.objects.filter(outcome=Outcome.PING).first()
-    return Panel(
-        problem=_why_closed(conf, secrets),
-        uses_setting=conf.has_secret,
-        secrets=secrets,
-        changeover_unfinished=Secret.is_changeover_unfinished(list(secrets)),
+def _read(source: Source) -> SourcePanel:
+    secrets = list(Secret.objects.active_of(source.name)) if not source.has_secret else []
+    ping = Delivery.objects.filter(outcome=Outcome.PING, source=source.name).first()
+    return SourcePanel(
+        source=source,
+        problem=_why_closed(source, secrets),
+        secrets=tuple(secrets),
+        changeover_unfinished=Secret.is_changeover_unfinished(secrets),
+        can_make_secret=not source.has_secret and len(secrets) < MOST_SECRETS,
         ping=ping,
-        advice=tuple(_advice(conf, ping)) if ping else (),
-        refused=tuple(_refused()),
+        advice=tuple(_advice(source, ping)) if ping else (),
     )
 
 
-def _why_closed(conf: WebhooksSettings, secrets: tuple[Secret, ...]) -> str:
-    if conf.has_secret:
-        return "" if is_usable(conf.secret) else 'WEBHOOKS["SECRET"] is too short to be accepted.'
+def _why_closed(source: Source, secrets: list[Secret]) -> str:
+    if source.has_secret:
+        setting = f'{source.setting}["SECRET"]'
+        return "" if is_usable(source.secret) else f"{setting} is too short to be accepted."
     if not secrets:
-        return "No delivery is accepted: make a secret with manage.py webhook_secret new."
+        command = f"webhook_secret new{f' --source {source.name}' if source.name else ''}"
+        return f"No delivery is accepted: make a secret here, or with manage.py {command}."
     if not any(secret.is_readable for secret in secrets):
         return "No delivery is accepted: no secret can be decrypted. See manage.py check."
     return ""
 
 
-def _advice(conf: WebhooksSettings, ping: Delivery) -> Iterator[str]:
+def _advice(source: Source, ping: Delivery) -> Iterator[str]:
     """What to change on GitHub, or here, so that pushes arrive safely."""
     if ping.insecure_ssl:
         yield "SSL verification is off: enable it in the webhook's settings on GitHub."
@@ -99,10 +119,10 @@ def _advice(conf: WebhooksSettings, ping: Delivery) -> Iterator[str]:
         yield "The webhook does not send pushes: choose the push event on GitHub."
     if ping.content_type == "form":
         yield "The content type is a form: application/json is plainer, both work."
-    if conf.repository and ping.repository.lower() != conf.repository.lower():
+    if source.repository and ping.repository.lower() != source.repository.lower():
         yield (
             f"The ping was for {ping.repository or 'no repository'}, "
-            f'and WEBHOOKS["REPOSITORY"] is {conf.repository}: its pushes are ignored.'
+            f'and {source.setting}["REPOSITORY"] is {source.repository}: its pushes are ignored.'
         )
 
 

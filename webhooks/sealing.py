@@ -30,9 +30,12 @@ def unseal(sealed: str) -> str:
 
 
 def _keys() -> MultiFernet:
-    """Of ``WEBHOOKS["ENCRYPTION_KEY"]``, else of SECRET_KEY and the ones before it."""
+    """``WEBHOOKS["ENCRYPTION_KEY"]`` if set, then SECRET_KEY and the ones before it.
+
+    The first one seals, all of them open: a key of its own may be set after secrets were made.
+    """
     own = WebhooksSettings.load().encryption_key
-    sources = [own] if own else [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    sources = [*([own] if own else []), settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
     return MultiFernet([Fernet(_derived(force_bytes(source))) for source in sources])
 
 

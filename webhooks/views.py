@@ -69,12 +69,13 @@ def _receive(request: HttpRequest) -> HttpResponse:
         body=body,
     )
     facts = facts_of(payload, body)
-    reason = conf.why_ignored(payload)
+    reason = key.source.why_ignored(payload)
     with transaction.atomic():
         delivery = Delivery.objects.receive(
             delivery_id=delivery_id,
             reason=reason,
             secret=key.name,
+            source=key.source.name,
             address=address_of(request),
             **facts,
         )

@@ -10,6 +10,7 @@ files 0600.
         live.json               the revision that was last proved live, and its static files
         rolled_back.json        revisions that were rolled back, and by which run
         serve.json              what came of the last switch to a new server, see serve/
+        doctor.json             what manage.py doctor found last
         health_token            who sends it to the health address is told the revision
         environments/<key>/     virtual environments, built aside, never edited
         rehearsal/<run id>/     a throw-away work tree, while a revision is tried
@@ -135,6 +136,13 @@ class StateDirectory:
 
     def set_serve_report(self, fields: Mapping[str, object]) -> None:
         self._replace("serve.json", fields)
+
+    def doctor_report(self) -> dict[str, object] | None:
+        """What ``manage.py doctor`` found last; None if nobody has asked it yet."""
+        return self._read("doctor.json") or None
+
+    def set_doctor_report(self, fields: Mapping[str, object]) -> None:
+        self._replace("doctor.json", fields)
 
     def known_health_token(self) -> str | None:
         """What opens the health address; None while nobody has asked for one with ``health_token``.

@@ -11,17 +11,29 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core import checks
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.http import HttpResponse
+from django.test import Client
 from django.urls import include, path
 from django.utils import timezone
 
 from admin_management.conf import node
-from admin_management.doctor import CHECKS, Finding, ProblemError, Site, Verdict, examine, find
+from admin_management.doctor import (
+    CHECKS,
+    Finding,
+    ProblemError,
+    Site,
+    Verdict,
+    examine,
+    find,
+    remember,
+)
 from admin_management.models import Run
 from admin_management.runner.state import StateDirectory
+from admin_management.status import read_status
 from tests import urls
 from tests.conftest import Checkout
 
@@ -135,6 +147,41 @@ class TestTheCommand:
             "message": f"Others than its owner can write to {patient.pm2_home} (777).",
             "advice": f"chmod 700 {patient.pm2_home}",
         }
+
+    def test_is_remembered_by_the_status_with_what_is_to_be_mended(self, patient: Patient) -> None:
+        assert read_status()["doctor"] is None
+        call_command("doctor", stdout=io.StringIO())
+        told = read_status()["doctor"]
+        assert (told["verdict"], told["findings"]) == ("ok", [])
+        assert abs(told["examined_at"] - timezone.now()) < timedelta(minutes=1)
+        patient.pm2_home.chmod(0o777)
+        with pytest.raises(CommandError):
+            call_command("doctor", stdout=io.StringIO())
+        told = read_status()["doctor"]
+        assert told["verdict"] == "fail"
+        assert [each["name"] for each in told["findings"]] == ["PM2_HOME"]
+
+    def test_is_shown_on_the_dashboard_until_it_finds_nothing(
+        self, patient: Patient, client: Client, alice: User
+    ) -> None:
+        client.force_login(alice)
+        patient.pm2_home.chmod(0o777)
+        with pytest.raises(CommandError):
+            call_command("doctor", stdout=io.StringIO())
+        page = client.get("/admin/dashboard/").content.decode()
+        assert "found what keeps updates from working" in page
+        assert f"PM2_HOME: Others than its owner can write to {patient.pm2_home}" in page
+        patient.pm2_home.chmod(0o700)
+        call_command("doctor", stdout=io.StringIO())
+        assert "keeps updates from working" not in client.get("/admin/dashboard/").content.decode()
+
+    def test_keeps_nothing_where_another_user_owns_the_checkout(
+        self, patient: Patient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        owner = os.geteuid()
+        monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+        remember([Finding("user", FAIL, "Another one.")])
+        assert not patient.state.path.exists()
 
     def test_shows_on_a_terminal_what_it_is_at(self, patient: Patient) -> None:
         class Terminal(io.StringIO):

@@ -10,38 +10,43 @@ from django.contrib.auth.models import User
 from django.core import serializers
 from django.db import transaction
 from django.test import Client
-from django.urls import reverse
 from django.utils import timezone
 
-from admin_management import urls
 from admin_management.conf import node
 from admin_management.models import ApiToken, Hold, Run
 from admin_management.permissions import Permission
 from tests.conftest import Checkout, permit
 
+from .addresses import ROUTES, address
+
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_runner")]
 
 # "-" is a method that the address does not have. Reading is GET and HEAD; the API has OPTIONS too.
 TABLE = """
-address           kind  reading  POST              DELETE
-dashboard         page  staff    request_update    -
-run               page  staff    -                 -
-cancel            page  -        cancel_update     -
-rollback          page  staff    roll_back_update  -
-hold              page  -        hold_updates      -
-release           page  -        hold_updates      -
-hold-detail       api   staff    hold_updates      hold_updates
-status            api   staff    -                 -
-origin            api   -        staff             -
-update-list       api   staff    request_update    -
-update-detail     api   staff    -                 -
-update-log        api   staff    -                 -
-update-cancel     api   -        cancel_update     -
-update-rollback   api   staff    roll_back_update  -
-health            open  anybody  -                 -
+address                 kind  reading  POST              DELETE
+dashboard               page  staff    request_update    -
+run                     page  staff    -                 -
+cancel                  page  -        cancel_update     -
+rollback                page  staff    roll_back_update  -
+hold                    page  -        hold_updates      -
+release                 page  -        hold_updates      -
+new_webhook_secret      page  -        manage_secrets    -
+retire_webhook_secret   page  -        manage_secrets    -
+hold-detail             api   staff    hold_updates      hold_updates
+status                  api   staff    -                 -
+origin                  api   -        staff             -
+update-list             api   staff    request_update    -
+update-detail           api   staff    -                 -
+update-log              api   staff    -                 -
+update-cancel           api   -        cancel_update     -
+update-rollback         api   staff    roll_back_update  -
+health                  open  anybody  -                 -
 """
 HEAD, *ROWS = (line.split() for line in TABLE.strip().splitlines())
 DOORS = {row[0]: dict(zip(HEAD[1:], row[1:], strict=True)) for row in ROWS}
+
+MANAGE_SECRETS = "manage_secrets"
+ALL = (*Permission, MANAGE_SECRETS)
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "DELETE", "PUT", "PATCH", "TRACE")
 
@@ -50,12 +55,12 @@ CAST = {
     "anonymous": (None, "nothing"),
     "a user": (None, "session"),
     "staff": ((), "session"),
-    **{f"staff with {each}": ((each,), "session") for each in Permission},
-    "superuser": (tuple(Permission), "session"),
+    **{f"staff with {each}": ((each,), "session") for each in ALL},
+    "superuser": (ALL, "session"),
     "demoted": (None, "session"),
     "deactivated": (None, "nothing"),
-    "read token": (tuple(Permission), "read token"),
-    "update token": (tuple(Permission), "token"),
+    "read token": (ALL, "read token"),
+    "update token": (ALL, "token"),
     "update token of staff": ((), "token"),
     "update token of the demoted": (None, "token"),
     "update token of the deactivated": (None, "wrong token"),
@@ -126,12 +131,6 @@ def runs(checkout: Checkout) -> list[Run]:
     ]
 
 
-def address(name: str, run: Run) -> str:
-    pattern = next(each for each in urls.urlpatterns if each.name == name)
-    arguments = [run.pk] if "<uuid:pk>" in str(pattern.pattern) else []
-    return reverse(f"admin_management:{name}", args=arguments)
-
-
 @pytest.fixture
 def client_of(db: None) -> Callable[[str], Client]:
     def enter(who: str) -> Client:
@@ -144,7 +143,7 @@ def client_of(db: None) -> Callable[[str], Client]:
         if who == "superuser":
             User.objects.filter(pk=user.pk).update(is_superuser=True)
         if "demoted" in who or "deactivated" in who:
-            permit(user, *Permission)
+            permit(user, *ALL)
         if "token" in who:
             scope = "read" if who == "read token" else "update"
             token = ApiToken(user=user, name="ci", scope=scope)
@@ -174,7 +173,7 @@ def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_table_has_every_address() -> None:
-    assert sorted(DOORS) == sorted(str(pattern.name) for pattern in urls.urlpatterns)
+    assert sorted(DOORS) == sorted(ROUTES)
 
 
 @pytest.mark.usefixtures("uncounted")
@@ -188,7 +187,7 @@ def test_everybody_gets_exactly_what_the_table_says(
         for method in METHODS:
             # What a change has changed is taken back: each door is tried on the same house.
             with transaction.atomic():
-                answer = client.generic(method, address(name, runs[0]))
+                answer = client.generic(method, address(name, runs[0].pk))
                 got = outcome(answer)
                 transaction.set_rollback(True)
             if got != expected(who, name, method):
@@ -204,12 +203,12 @@ def test_reading_changes_nothing(
     """But for what has ended being written down, and the minute a token was last used in."""
     client = client_of(who)
     reading = [name for name, door in DOORS.items() if door["reading"] != "-"]
-    client.get(address("status", runs[0]), headers={"Accept": accept})
+    client.get(address("status"), headers={"Accept": accept})
     before = contents()
     for name in reading:
         for run in runs:
             for method in ("GET", "HEAD", "OPTIONS"):
-                client.generic(method, address(name, run), headers={"Accept": accept})
+                client.generic(method, address(name, run.pk), headers={"Accept": accept})
     for path in ("/admin/status/?fetch=1", "/admin/dashboard/?fetch=1", "/admin/update/?status=x"):
         client.get(path, headers={"Accept": accept})
     assert contents() == before
@@ -222,8 +221,8 @@ def test_no_override_turns_reading_into_a_change(
     before = contents()
     for name in DOORS:
         for query in ("_method=POST", "method=DELETE", "_content=%7B%7D"):
-            client.get(f"{address(name, runs[1])}?{query}")
-            client.get(address(name, runs[1]), headers={"X-HTTP-Method-Override": "POST"})
+            client.get(f"{address(name, runs[1].pk)}?{query}")
+            client.get(address(name, runs[1].pk), headers={"X-HTTP-Method-Override": "POST"})
     assert contents() == before
 
 

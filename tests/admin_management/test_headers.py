@@ -5,24 +5,16 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from django.urls import reverse
 
-from admin_management import urls
 from admin_management.conf import node
 from admin_management.models import Run
 from tests.conftest import Checkout
 
+from .addresses import ROUTES, address
+
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_runner")]
 
-NAMES = [pattern.name for pattern in urls.urlpatterns]
-UNKNOWN = "00000000-0000-4000-8000-000000000000"
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE")
-
-
-def address(name: str, run: str = UNKNOWN) -> str:
-    pattern = next(each for each in urls.urlpatterns if each.name == name)
-    arguments = [run] if "<uuid:pk>" in str(pattern.pattern) else []
-    return reverse(f"admin_management:{name}", args=arguments)
 
 
 def assert_protected(answer: Any) -> None:
@@ -37,7 +29,7 @@ def assert_protected(answer: Any) -> None:
     assert "unsafe" not in headers["Content-Security-Policy"], told
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ROUTES)
 def test_pages_and_refusals_alike(
     name: str, alice: User, bob: User, carol: User, checkout: Checkout
 ) -> None:
@@ -59,7 +51,7 @@ def test_a_form_without_its_token(alice: User, settings: Any, is_global: bool) -
         settings.MIDDLEWARE = [each for each in settings.MIDDLEWARE if "Csrf" not in each]
     client = Client(enforce_csrf_checks=True)
     client.force_login(alice)
-    for name in ("dashboard", "hold", "release", "cancel", "rollback"):
+    for name in ("dashboard", "hold", "release", "cancel", "rollback", "new_webhook_secret"):
         answer = client.post(address(name))
         assert answer.status_code == 403, name
         assert_protected(answer)

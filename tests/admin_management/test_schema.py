@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[impor
 
 from admin_management import urls
 from admin_management.conf import node
+from admin_management.doctor import Finding, Verdict, remember
 from admin_management.models import Run
 from tests.conftest import Checkout
 
@@ -104,6 +105,8 @@ def test_answers_about_runs_are_as_the_schema_says(
 def test_the_status_is_as_the_schema_says(
     staff: Client, schema: dict[str, Any], live_run: LiveRun
 ) -> None:
+    check(schema, staff.get("/admin/status/"), "/admin/status/")
+    remember([Finding("disk", Verdict.WARN, "12 MB are free.", "Make room.")])
     check(schema, staff.get("/admin/status/"), "/admin/status/")
 
 

@@ -6,17 +6,7 @@ import pytest
 
 from admin_management.exceptions import SettingsError
 from webhooks.conf import WebhooksSettings
-from webhooks.github import Payload
-
-from .payloads import AFTER, BEFORE
-
-PUSH = Payload(
-    event="push",
-    repository="octocat/site",
-    ref="refs/heads/master",
-    before=BEFORE,
-    after=AFTER,
-)
+from webhooks.sources import Source
 
 
 def wrong(settings: Any, **given: Any) -> str:
@@ -29,26 +19,26 @@ def wrong(settings: Any, **given: Any) -> str:
 def test_a_site_that_sets_only_the_secret_works(settings: Any) -> None:
     settings.WEBHOOKS = {"SECRET": "something"}
     conf = WebhooksSettings.load()
-    assert conf == WebhooksSettings(secret="something", repository=None, branch="master")
-    assert conf.has_secret
+    assert conf == WebhooksSettings(sources=(Source(secret="something", branch="master"),))
+    assert conf.source("").has_secret
 
 
 def test_a_site_that_sets_nothing_is_disabled(settings: Any) -> None:
     del settings.WEBHOOKS
-    assert not WebhooksSettings.load().has_secret
+    assert not WebhooksSettings.load().source("").has_secret
 
 
 @pytest.mark.parametrize("blank", [None, "", "  ", "\n"])
 def test_an_empty_or_blank_secret_disables(settings: Any, blank: str | None) -> None:
     settings.WEBHOOKS = {"SECRET": blank}
-    assert not WebhooksSettings.load().has_secret
+    assert not WebhooksSettings.load().source("").has_secret
 
 
 def test_the_branch_is_that_of_the_updates_unless_set(settings: Any) -> None:
     settings.ADMIN_MANAGEMENT = {"BRANCH": "live"}
-    assert WebhooksSettings.load().branch == "live"
+    assert WebhooksSettings.load().source("").branch == "live"
     settings.WEBHOOKS = {"BRANCH": "main"}
-    assert WebhooksSettings.load().branch == "main"
+    assert WebhooksSettings.load().source("").branch == "main"
 
 
 def test_a_wrong_setting_of_the_updates_is_wrong_here_too(settings: Any) -> None:
@@ -97,40 +87,67 @@ def test_a_branch_is_a_short_name(settings: Any, value: Any) -> None:
     assert "BRANCH" in wrong(settings, BRANCH=value)
 
 
-def why(payload: Payload, **given: Any) -> str:
-    return WebhooksSettings(**{"secret": "s", "branch": "master"} | given).why_ignored(payload)
+SITE = {"REPOSITORY": "octocat/site", "SECRET": "the secret of the site"}
+THEME = {"REPOSITORY": "octocat/theme", "BRANCH": "main"}
 
 
-def changed(**facts: Any) -> Payload:
-    return Payload(**{name: getattr(PUSH, name) for name in Payload.__slots__} | facts)
+def test_sources_have_names_and_settings_of_their_own(settings: Any) -> None:
+    settings.WEBHOOKS = {"SOURCES": {"site": SITE, "theme": THEME}}
+    site, theme = WebhooksSettings.load().sources
+    assert (site.name, site.repository, site.branch) == ("site", "octocat/site", "master")
+    assert (theme.name, theme.repository, theme.branch) == ("theme", "octocat/theme", "main")
+    assert site.has_secret
+    assert not theme.has_secret
+    assert WebhooksSettings.load().source("theme") == theme
+    assert SITE["SECRET"] not in repr(WebhooksSettings.load())
 
 
-def test_a_push_to_the_branch_asks_for_an_update() -> None:
-    assert why(PUSH) == ""
+@pytest.mark.parametrize("given", [None, {}, [], "site", {"site": None}, {"site": "octocat/site"}])
+def test_sources_are_a_dict_of_dicts(settings: Any, given: Any) -> None:
+    assert 'WEBHOOKS["SOURCES"]' in wrong(settings, SOURCES=given)
 
 
-def test_a_repository_is_compared_without_regard_to_case() -> None:
-    assert why(PUSH, repository="OctoCat/Site") == ""
+@pytest.mark.parametrize("name", ["", "a b", "a\n", "x" * 41, "ä", 5])
+def test_a_name_of_a_source_is_short_and_plain(settings: Any, name: Any) -> None:
+    assert "has the name" in wrong(settings, SOURCES={name: SITE})
 
 
 @pytest.mark.parametrize(
-    ("payload", "given", "reason"),
+    ("key", "value", "told"),
     [
-        (changed(event="issues"), {}, "issues asks for no update"),
-        (changed(deleted=True), {}, "refs/heads/master was deleted"),
-        (changed(ref="refs/tags/master"), {}, "refs/tags/master is not the branch that is live"),
-        (
-            changed(ref="refs/heads/x/master"),
-            {},
-            "refs/heads/x/master is not the branch that is live",
-        ),
-        (changed(ref="refs/heads/Master"), {}, "refs/heads/Master is not the branch that is live"),
-        (PUSH, {"branch": "live"}, "refs/heads/master is not the branch that is live"),
-        (PUSH, {"repository": "octocat/other"}, "a push to another repository"),
-        (PUSH, {"repository": "octocat/sit"}, "a push to another repository"),
+        ("REPOSITORY", None, "is missing"),
+        ("REPOSITORY", "site", "not owner/name"),
+        ("BRANCH", "", "is empty"),
+        ("SECRET", 5, "is not a string"),
+        ("SECRETS", "x", "unknown key"),
     ],
 )
-def test_everything_else_is_ignored_for_a_reason(
-    payload: Payload, given: dict[str, Any], reason: str
+def test_what_is_wrong_with_a_source_is_said_with_its_name(
+    settings: Any, key: str, value: Any, told: str
 ) -> None:
-    assert why(payload, **given) == reason
+    message = wrong(settings, SOURCES={"site": SITE | {key: value}})
+    assert 'WEBHOOKS["SOURCES"]["site"]' in message
+    assert told in message
+
+
+@pytest.mark.parametrize("key", ["SECRET", "REPOSITORY", "BRANCH"])
+def test_beside_sources_there_is_nothing_that_is_of_none(settings: Any, key: str) -> None:
+    message = wrong(settings, SOURCES={"site": SITE}, **{key: "octocat/site"})
+    assert f'WEBHOOKS["{key}"] is of no source' in message
+
+
+def test_two_sources_with_one_secret_are_refused_and_it_is_not_repeated(settings: Any) -> None:
+    message = wrong(settings, SOURCES={"site": SITE, "theme": SITE})
+    assert 'WEBHOOKS["SOURCES"]["theme"]["SECRET"] is that of site too' in message
+    assert SITE["SECRET"] not in message
+
+
+def test_a_source_that_is_not_there_is_an_error_that_names_those_that_are(settings: Any) -> None:
+    settings.WEBHOOKS = {"SOURCES": {"site": SITE, "theme": THEME}}
+    for name in ("", "other"):
+        with pytest.raises(SettingsError) as error:
+            WebhooksSettings.load().source(name)
+        assert "site, theme" in error.value.hint
+    settings.WEBHOOKS = {}
+    with pytest.raises(SettingsError, match="names no source 'site'"):
+        WebhooksSettings.load().source("site")

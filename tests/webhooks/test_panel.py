@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import ProgrammingError
 from django.test import Client
+from django.utils.html import conditional_escape
 
 from webhooks.models import DeliveryQuerySet
 from webhooks.panel import read_panel
@@ -44,7 +45,7 @@ def test_a_good_ping_is_shown_and_nothing_is_to_be_changed(page: Any, deliver: D
     assert "The last ping of GitHub came" in text
     assert "signed with <code>settings</code>, for <code>octocat/site</code>" in text
     assert "Content type json; SSL verification on." in text
-    assert read_panel().advice == ()
+    assert read_panel().sources[0].advice == ()
 
 
 def test_what_is_not_good_is_said_with_what_to_do(page: Any, deliver: Deliver) -> None:
@@ -61,22 +62,22 @@ def test_what_is_not_good_is_said_with_what_to_do(page: Any, deliver: Deliver) -
 def test_a_ping_of_another_repository_is_said(deliver: Deliver, settings: Any) -> None:
     deliver(ping(), event="ping")
     settings.WEBHOOKS = {"SECRET": SECRET, "REPOSITORY": "OctoCat/Site"}
-    assert read_panel().advice == ()
+    assert read_panel().sources[0].advice == ()
     settings.WEBHOOKS = {"SECRET": SECRET, "REPOSITORY": "octocat/other"}
-    [advice] = read_panel().advice
+    [advice] = read_panel().sources[0].advice
     assert "octocat/site" in advice
 
 
 def test_a_ping_that_tells_nothing_is_shown_as_one(page: Any, deliver: Deliver) -> None:
     deliver({"zen": "Design for failure."}, event="ping")
     assert "Content type not told; SSL verification not told." in page()
-    assert read_panel().advice == ()
+    assert read_panel().sources[0].advice == ()
 
 
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        ({}, "make a secret with manage.py webhook_secret new"),
+        ({}, "make a secret here, or with manage.py webhook_secret new"),
         ({"SECRET": "short"}, "is too short"),
         ({"SECRETS": "x"}, "unknown key"),
         ({"SECRET": SECRET}, ""),
@@ -86,8 +87,11 @@ def test_it_says_why_no_delivery_is_accepted(
     page: Any, settings: Any, given: dict[str, str], problem: str
 ) -> None:
     settings.WEBHOOKS = given
-    assert problem in read_panel().problem
-    assert bool(problem) == bool(read_panel().problem)
+    panel = read_panel()
+    told = panel.problem or panel.sources[0].problem
+    assert problem in told
+    assert bool(problem) == bool(told)
+    assert conditional_escape(told) in page()
     assert 'id="am-webhook"' in page()
 
 

@@ -20,6 +20,7 @@ from webhooks.conf import WebhooksSettings
 from webhooks.exceptions import DisabledError
 from webhooks.keyring import Key, keys_of
 from webhooks.models import Delivery, Secret
+from webhooks.sources import Source
 
 from .conftest import Deliver
 from .payloads import SECRET, as_json, ping, push, signature
@@ -213,7 +214,10 @@ def test_a_setting_that_is_too_short_closes_the_door(deliver: Deliver, settings:
 def test_nothing_is_accepted_without_any() -> None:
     with pytest.raises(DisabledError):
         keys_of(WebhooksSettings.load())
-    assert repr(Key(name="settings", value="canary")) == "<Key settings>"
+    assert (
+        repr(Key(name="settings", value="canary", source=Source(branch="master")))
+        == "<Key settings>"
+    )
 
 
 # Not to be read any more.

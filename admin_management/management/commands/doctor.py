@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from admin_management.doctor import CHECKS, Finding, Verdict, examine
+from admin_management.doctor import CHECKS, Finding, Verdict, examine, remember
 
 MARKS = {Verdict.OK: "✓", Verdict.WARN: "!", Verdict.FAIL: "✗"}
 WIDTH = max(len(name) for name, _ in CHECKS)
@@ -16,7 +16,8 @@ WIDTH = max(len(name) for name, _ in CHECKS)
 class Command(BaseCommand):
     help = (
         "Check all that an update of this site needs, and say how to mend what is missing. Changes "
-        "nothing. Exit code: 0 if nothing failed, 1 if something did; warnings do not count."
+        "nothing; GET /admin/status/ names the result. Exit code: 0 if nothing failed, 1 if "
+        "something did; warnings do not count."
     )
     # They are findings, and must not keep the others from being made.
     requires_system_checks = ()
@@ -26,6 +27,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         findings = list(self._findings(tell=not options["json"]))
+        remember(findings)
         failed = sum(each.verdict is Verdict.FAIL for each in findings)
         warned = sum(each.verdict is Verdict.WARN for each in findings)
         if options["json"]:

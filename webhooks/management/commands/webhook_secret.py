@@ -9,9 +9,7 @@ from admin_management.exceptions import ConflictError, SettingsError
 from admin_management.launcher import Requester
 from admin_management.management.commands.hold_updates import duration
 from webhooks.conf import WebhooksSettings
-from webhooks.models import Secret
-
-OVERLAP = timedelta(days=7)
+from webhooks.models import OVERLAP, Secret
 
 
 class Command(BaseCommand):
@@ -32,6 +30,12 @@ class Command(BaseCommand):
             metavar="TIME",
             help="how long the one before it stays good: 30m, 2h, 7d; without it, 7d",
         )
+        new.add_argument(
+            "--source",
+            default="",
+            metavar="NAME",
+            help='which of WEBHOOKS["SOURCES"] it is for, if there are any',
+        )
         acts.add_parser("list", help="print their fingerprints, and when each was used last")
         retire = acts.add_parser("retire", help="accept one no longer, from now on")
         retire.add_argument("fingerprint", help="as list prints it")
@@ -44,16 +48,17 @@ class Command(BaseCommand):
         except ConflictError as error:
             raise CommandError(str(error)) from error
 
-    def _new(self, *, overlap: timedelta, **_: object) -> None:
+    def _new(self, *, overlap: timedelta, source: str, **_: object) -> None:
+        WebhooksSettings.load().source(source)
         by = Requester.at_the_shell().name
-        secret, value = Secret.objects.make(created_by=by, overlap=overlap)
+        secret, value = Secret.objects.make(created_by=by, overlap=overlap, source=source)
         # The secret alone is on standard output, so that it can be piped.
         self.stdout.write(value)
         self.stderr.write(
             f"This is secret {secret}. It is not shown again: give it to GitHub now, in the "
             "settings of the webhook."
         )
-        for other in Secret.objects.active().exclude(pk=secret.pk):
+        for other in Secret.objects.active_of(source).exclude(pk=secret.pk):
             self.stderr.write(f"The one before it, {other}, is accepted until {other.retires_at}.")
         self._tell_of_the_setting()
 
@@ -62,6 +67,7 @@ class Command(BaseCommand):
             used = f"last used {secret.last_used_at:%Y-%m-%d %H:%M}" if secret.last_used_at else ""
             facts = (
                 str(secret),
+                *([f"of {secret.source}"] if secret.source else []),
                 f"made {secret.created_at:%Y-%m-%d %H:%M} by {secret.created_by}",
                 used or "never used",
                 secret.standing,
@@ -77,7 +83,9 @@ class Command(BaseCommand):
         self.stdout.write(f"{secret} is accepted no longer.")
 
     def _tell_of_the_setting(self) -> None:
-        if WebhooksSettings.load().has_secret:
-            self.stderr.write(
-                'WEBHOOKS["SECRET"] is set and wins: stored secrets are not used until it is gone.'
-            )
+        for source in WebhooksSettings.load().sources:
+            if source.has_secret:
+                self.stderr.write(
+                    f'{source.setting}["SECRET"] is set and wins: its stored secrets are not used '
+                    "until it is gone."
+                )

@@ -1,0 +1,43 @@
+"""Webhook secrets on the dashboard: made, shown this once, and retired."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+from admin_management.exceptions import ConflictError, SettingsError
+from admin_management.staff_page import page, staff_page
+
+from .conf import WebhooksSettings
+from .models import Secret
+
+
+@staff_page("POST")
+def new_secret(request: HttpRequest) -> HttpResponse:
+    """Make a secret and show it. Not by way of a redirect: nobody else may ask for it again."""
+    name = request.POST.get("source", "")
+    try:
+        source = WebhooksSettings.load().source(name)
+        secret, value = Secret.objects.make(created_by=str(request.user), source=name)
+    except (ConflictError, SettingsError) as error:
+        messages.error(request, str(error))
+        return redirect("admin_management:dashboard")
+    context = {
+        "title": "A new webhook secret",
+        "source": source,
+        "secret": secret,
+        "value": value,
+        "before": Secret.objects.active_of(name).exclude(pk=secret.pk),
+    }
+    return page(request, "webhooks/new_secret.html", context)
+
+
+@staff_page("POST")
+def retire_secret(request: HttpRequest, fingerprint: str) -> HttpResponse:
+    """Accept a secret no longer, from now on."""
+    secret = Secret.objects.active().filter(fingerprint=fingerprint).first()
+    if secret is None:
+        messages.error(request, f"No secret that is accepted is called {fingerprint}.")
+    else:
+        secret.retire(by=str(request.user))
+        messages.success(request, f"The webhook secret {secret} is accepted no longer.")
+    return redirect("admin_management:dashboard")

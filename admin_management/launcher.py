@@ -82,7 +82,7 @@ def request_update(
     if options.get("override_hold") and not reason.strip():
         raise ReasonMissingError
     reason = _storable(reason)
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         run, is_new = Run.objects.join_or_create(
             options,
             trigger=trigger,
@@ -92,6 +92,7 @@ def request_update(
             reason=reason,
             to_revision=expected,
         )
+        hold = run.hold
         AuditEvent.objects.append(
             Kind.REQUESTED if is_new else Kind.COALESCED,
             actor=requester.name,
@@ -99,7 +100,7 @@ def request_update(
             trigger=trigger,
             reason=reason,
             address=requester.address,
-            hold=run.hold and run.hold.pk,
+            hold=hold and hold.pk,
             **PLAIN | options,
         )
         hold = Hold.objects.in_force() if options.get("override_hold") else None
@@ -183,12 +184,15 @@ def release_updates(*, requester: Requester) -> Hold:
 
 def start_next() -> None:
     """Let a runner go for the waiting run of this machine, if nobody runs and nothing holds it."""
-    Hold.objects.end_expired()
     try:
         state = _state()
     except (NotAGitCheckoutError, WrongUserError) as error:
         _fail_waiting_runs(str(error))
         return
+    if not Lock.is_free(state.lock):
+        # Whoever holds it comes here when it has let go, and finds what is committed by now.
+        return
+    Hold.objects.end_expired()
     # Looked at again after each release: a request may have come while the lock was held.
     while Run.objects.next_to_start():
         lock = Lock.try_acquire(state.lock)

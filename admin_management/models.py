@@ -594,7 +594,7 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
         **facts: object,
     ) -> "AuditEvent":
         """Add an event at the end. Waits for the other writers: ``seq`` has no gaps."""
-        with transaction.atomic():
+        with transaction.atomic(savepoint=False):
             head, _ = AuditHead.objects.select_for_update().get_or_create(pk=AuditHead.ONLY)
             head.seq += 1
             head.save(update_fields=["seq"])

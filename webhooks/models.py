@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import secrets
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
@@ -47,44 +47,23 @@ class Outcome(models.TextChoices):
     IGNORED = "ignored"
 
 
-def facts_of(payload: Payload, body: bytes) -> dict[str, Any]:
-    """What is kept of a delivery, by the names of its columns."""
-    facts = asdict(payload)
-    del facts["deleted"]
-    return facts | {"body_sha256": hashlib.sha256(body).hexdigest()}
+SAID = (*(each.name for each in fields(Payload) if each.name != "deleted"), "body_sha256")
+"""The columns that hold what a delivery has said."""
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     """Deliveries, by GitHub's id of them."""
 
-    def receive(
-        self,
-        *,
-        delivery_id: str,
-        reason: str,
-        secret: str = "",
-        source: str = "",
-        address: str | None = None,
-        **facts: Any,
-    ) -> "Delivery":
-        """The delivery of this id, locked until the transaction ends; a new one is ignored so far.
+    def find(self, delivery_id: str, body_sha256: str) -> "tuple[Delivery | None, Delivery | None]":
+        """The delivery of this id, and one of another id that brought this body and led to a run.
 
-        Two that come at once are one: the second waits for the first and finds its row.
-        ``secret`` is the name of the one that it was signed with, ``source`` that of its source.
+        In one look, because each takes longer than all that the request is verified by. Both are
+        locked until the transaction ends.
         """
-        outcome = Outcome.PING if facts["event"] == "ping" else Outcome.IGNORED
-        delivery, _ = self.select_for_update().get_or_create(
-            delivery_id=delivery_id,
-            defaults=facts
-            | {
-                "outcome": outcome.value,
-                "reason": reason,
-                "secret": secret,
-                "source": source,
-                "address": sender_of(address),
-            },
-        )
-        return delivery
+        led_to_a_run = Q(body_sha256=body_sha256, outcome=Outcome.REQUESTED)
+        found = list(self.select_for_update().filter(Q(delivery_id=delivery_id) | led_to_a_run))
+        own = next((each for each in found if each.delivery_id == delivery_id), None)
+        return own, next((each for each in found if each is not own), None)
 
     def from_sender(self, address: str | None) -> Self:
         return self.filter(address=sender_of(address))
@@ -129,32 +108,40 @@ class Delivery(models.Model):
     def __str__(self) -> str:
         return f"{self.delivery_id} {self.event}"
 
+    @classmethod
+    def of(cls, payload: Payload, body: bytes, *, address: str | None, **facts: Any) -> Self:
+        """A new one, not stored yet, which asks for nothing so far."""
+        said = asdict(payload) | {"body_sha256": hashlib.sha256(body).hexdigest()}
+        outcome = Outcome.PING if payload.event == "ping" else Outcome.IGNORED
+        kept = {name: said[name] for name in SAID}
+        return cls(outcome=outcome.value, address=sender_of(address), **kept, **facts)
+
     @property
     def led_to_a_run(self) -> bool:
         """True even after that run was deleted."""
         return self.outcome == Outcome.REQUESTED
 
-    def earlier_with(self, body_sha256: str) -> "Delivery | None":
-        """The delivery of another id that brought the same body and led to a run."""
-        others = Delivery.objects.exclude(pk=self.pk).filter(body_sha256=body_sha256)
-        return others.filter(outcome=Outcome.REQUESTED).first()
+    def keep(self) -> None:
+        """Store a new one. Raises IntegrityError if its id came a second time at this moment."""
+        if self._state.adding:
+            self.save(force_insert=True)
 
     def set_replayed(self, earlier: "Delivery") -> None:
         """Write down that this delivery is ``earlier`` under another id, and asks for nothing."""
         self.outcome = Outcome.REPLAYED.value
         self.reason = f"the body of delivery {earlier.delivery_id}, which led to an update"
-        self.save(update_fields=["outcome", "reason"])
+        self.save()
 
-    def accept(self, run: Run, *, actor: str, **facts: Any) -> None:
-        """Write down that this delivery of ``actor``, saying ``facts``, led to ``run``.
+    def accept(self, run: Run, *, actor: str, said: "Delivery") -> None:
+        """Write down that this delivery of ``actor``, saying what ``said`` says, led to ``run``.
 
-        The actor of the run may be another: a request joins a run that already waits.
+        The actor of the run may be another: a request joins a run that already waits. Raises
+        IntegrityError like ``keep``.
         """
-        facts = facts | {"outcome": Outcome.REQUESTED.value, "reason": ""}
-        Delivery.objects.filter(pk=self.pk).update(run=run, **facts)
-        for name, value in facts.items():
-            setattr(self, name, value)
-        self.run = run
+        for name in SAID:
+            setattr(self, name, getattr(said, name))
+        self.run, self.outcome, self.reason = run, Outcome.REQUESTED.value, ""
+        self.save()
         AuditEvent.objects.append(
             Kind.DELIVERY_ACCEPTED,
             actor=actor,

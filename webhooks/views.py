@@ -3,11 +3,10 @@
 import logging
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import Error as DatabaseFailure
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
@@ -15,7 +14,7 @@ from django.views.decorators.http import require_POST
 from admin_management.client import address_of
 from admin_management.exceptions import SettingsError
 from admin_management.launcher import Requester, request_update, settle
-from admin_management.models import Trigger
+from admin_management.models import Run, Trigger
 
 from .addresses import is_within
 from .body import MAX_SIZE, Readable, read_verified
@@ -28,9 +27,9 @@ from .exceptions import (
     TooLargeError,
     TooManyError,
 )
-from .github import Payload, Verifier, parse
+from .github import Verifier, parse
 from .keyring import Key, keys_of
-from .models import WINDOW, Delivery, Outcome, Refusal, facts_of
+from .models import WINDOW, Delivery, Outcome, Refusal
 
 logger = logging.getLogger("webhooks")
 
@@ -68,21 +67,36 @@ def _receive(request: HttpRequest) -> HttpResponse:
         content_type=request.headers.get("Content-Type", ""),
         body=body,
     )
-    facts = facts_of(payload, body)
-    reason = key.source.why_ignored(payload)
+    delivery = Delivery.of(
+        payload,
+        body,
+        delivery_id=delivery_id,
+        reason=key.source.why_ignored(payload),
+        secret=key.name,
+        source=key.source.name,
+        address=address_of(request),
+    )
+    try:
+        return _record(request, delivery)
+    except IntegrityError:
+        # The same delivery came twice at this moment: the other one is there now.
+        return _record(request, delivery)
+
+
+def _record(request: HttpRequest, new: Delivery) -> HttpResponse:
+    """Write a delivery down, and ask for a run if it is one that does."""
     with transaction.atomic():
-        delivery = Delivery.objects.receive(
-            delivery_id=delivery_id,
-            reason=reason,
-            secret=key.name,
-            source=key.source.name,
-            address=address_of(request),
-            **facts,
-        )
-        is_old = delivery.led_to_a_run or _is_replay(delivery, facts)
-        if not is_old and not reason:
-            _request_update(request, payload, delivery, facts)
+        own, earlier = Delivery.objects.find(new.delivery_id, new.body_sha256)
+        delivery = own or new
+        is_old = delivery.led_to_a_run or earlier is not None
+        if not is_old and not new.reason:
+            run, actor = _request_update(request, new)
+            delivery.accept(run, actor=actor, said=new)
             return _answer(delivery, 202)
+        # Under the id of yet another delivery a replay must not change what that one has said.
+        if earlier and not delivery.led_to_a_run and delivery.body_sha256 == new.body_sha256:
+            delivery.set_replayed(earlier)
+        delivery.keep()
     _settle()
     return _answer(delivery, 200 if is_old or delivery.outcome == Outcome.PING else 202)
 
@@ -125,17 +139,6 @@ def _verified_body(request: HttpRequest, keys: Sequence[Key]) -> tuple[bytes, Ke
     return body, keys[position]
 
 
-def _is_replay(delivery: Delivery, facts: dict[str, Any]) -> bool:
-    """Whether the same signed body has led to a run before; the id is not signed, the body is."""
-    earlier = delivery.earlier_with(facts["body_sha256"])
-    if earlier is None:
-        return False
-    # Under the id of yet another delivery it must not change what that one has said.
-    if delivery.body_sha256 == facts["body_sha256"]:
-        delivery.set_replayed(earlier)
-    return True
-
-
 def _declared_length(request: HttpRequest) -> int:
     try:
         return int(request.META.get("CONTENT_LENGTH") or 0)
@@ -160,20 +163,21 @@ def _token(request: HttpRequest, header: str) -> str:
     return value
 
 
-def _request_update(
-    request: HttpRequest, payload: Payload, delivery: Delivery, facts: dict[str, Any]
-) -> None:
-    """Ask for a run. When this is committed the launcher also settles what has ended."""
-    branch = payload.ref.removeprefix("refs/heads/")
-    by = f" by {payload.sender}" if payload.sender else ""
-    actor = f"GitHub: {payload.sender}" if payload.sender else "GitHub"
+def _request_update(request: HttpRequest, push: Delivery) -> tuple[Run, str]:
+    """Ask for a run. When this is committed the launcher also settles what has ended.
+
+    Returns the run, and who has asked for it.
+    """
+    branch = push.ref.removeprefix("refs/heads/")
+    by = f" by {push.sender}" if push.sender else ""
+    actor = f"GitHub: {push.sender}" if push.sender else "GitHub"
     run, _ = request_update(
         trigger=Trigger.WEBHOOK,
         requester=Requester(name=actor, address=address_of(request)),
-        reason=f"push of {payload.after[:7]} to {branch}{by}",
+        reason=f"push of {push.after[:7]} to {branch}{by}",
     )
-    delivery.accept(run, actor=actor, **facts)
-    logger.info("Delivery %s accepted", delivery.delivery_id, extra={"run": str(run.pk)})
+    logger.info("Delivery %s accepted", push.delivery_id, extra={"run": str(run.pk)})
+    return run, actor
 
 
 def _settle() -> None:

@@ -2,15 +2,16 @@
 
 import hashlib
 import json
+from dataclasses import fields, replace
 
 import pytest
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from pytest_django import DjangoAssertNumQueries
 
 from admin_management.conf import node
 from admin_management.models import AuditEvent, Run, Trigger
 from webhooks.github import MAX_NAME, MAX_REF, Payload
-from webhooks.models import Delivery, Outcome, facts_of
+from webhooks.models import SAID, Delivery, Outcome
 
 from .payloads import AFTER, BEFORE
 
@@ -24,49 +25,61 @@ PUSH = Payload(
     before=BEFORE,
     after=AFTER,
 )
-FACTS = facts_of(PUSH, b"the body")
 
 
 def a_run() -> Run:
     return Run.objects.create(node=node(), trigger=Trigger.WEBHOOK, actor_name="GitHub: octocat")
 
 
-def test_the_facts_are_the_columns_of_the_same_names() -> None:
-    columns = {field.name for field in Delivery._meta.get_fields()}
-    assert set(FACTS) < columns
-    assert FACTS["body_sha256"] == hashlib.sha256(b"the body").hexdigest()
+def a_delivery(
+    payload: Payload = PUSH, body: bytes = b"the body", delivery_id: str = "1", reason: str = ""
+) -> Delivery:
+    return Delivery.of(payload, body, delivery_id=delivery_id, reason=reason, address=None)
+
+
+def test_what_is_said_is_kept_in_the_columns_of_the_same_names() -> None:
+    delivery = a_delivery()
+    assert {name: getattr(delivery, name) for name in SAID} == {
+        **{each.name: getattr(PUSH, each.name) for each in fields(Payload) if each.name in SAID},
+        "body_sha256": hashlib.sha256(b"the body").hexdigest(),
+    }
 
 
 def test_a_delivery_is_ignored_until_it_is_accepted() -> None:
-    delivery = Delivery.objects.receive(delivery_id="1", reason="another branch", **FACTS)
+    delivery = a_delivery(reason="another branch")
     assert (delivery.outcome, delivery.reason) == (Outcome.IGNORED, "another branch")
     assert (delivery.ref, delivery.after, delivery.sender) == (PUSH.ref, AFTER, "octocat")
     assert not delivery.led_to_a_run
     assert str(delivery) == "1 push"
+    assert not Delivery.objects.exists()
+    delivery.keep()
+    assert Delivery.objects.get() == delivery
 
 
 def test_a_ping_is_a_ping() -> None:
-    facts = facts_of(Payload(event="ping"), b"{}")
-    assert Delivery.objects.receive(delivery_id="1", reason="", **facts).outcome == Outcome.PING
+    assert a_delivery(Payload(event="ping"), b"{}").outcome == Outcome.PING
 
 
-def test_the_same_id_is_the_same_row_with_what_it_said_first() -> None:
-    first = Delivery.objects.receive(delivery_id="1", reason="a", **FACTS)
-    again = Delivery.objects.receive(delivery_id="1", reason="b", **FACTS | {"ref": "refs/x"})
-    assert (again.pk, again.reason, again.ref) == (first.pk, "a", PUSH.ref)
+def test_what_is_kept_already_is_not_written_again() -> None:
+    a_delivery(reason="a").keep()
+    own, earlier = Delivery.objects.find("1", "0" * 64)
+    assert own is not None
+    assert earlier is None
+    own.reason = "b"
+    own.keep()
+    assert Delivery.objects.get().reason == "a"
 
 
-def test_two_at_once_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = QuerySet.get
-
-    def get(self: QuerySet[Delivery], **facts: object) -> Delivery:
-        monkeypatch.setattr(QuerySet, "get", real)
-        Delivery.objects.create(**facts)  # the other one comes between our look and our insert
-        raise Delivery.DoesNotExist
-
-    monkeypatch.setattr(QuerySet, "get", get)
-    delivery = Delivery.objects.receive(delivery_id="1", reason="", **FACTS)
-    assert Delivery.objects.get() == delivery
+def test_an_id_and_a_body_are_found_in_one_look(
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    first, second = a_delivery(), a_delivery(body=b"another", delivery_id="2")
+    first.accept(a_run(), actor="GitHub", said=first)
+    second.keep()
+    with django_assert_num_queries(1):
+        assert Delivery.objects.find("2", first.body_sha256) == (second, first)
+    assert Delivery.objects.find("1", first.body_sha256) == (first, None)
+    assert Delivery.objects.find("3", second.body_sha256) == (None, None)
 
 
 def test_the_database_refuses_a_second_row_of_an_id() -> None:
@@ -77,8 +90,8 @@ def test_the_database_refuses_a_second_row_of_an_id() -> None:
 
 def test_an_accepted_delivery_knows_its_run_and_the_audit_log_knows_it() -> None:
     run = a_run()
-    delivery = Delivery.objects.receive(delivery_id="1", reason="another branch", **FACTS)
-    delivery.accept(run, actor="GitHub: hubot", **FACTS | {"after": BEFORE})
+    delivery = a_delivery(reason="another branch")
+    delivery.accept(run, actor="GitHub: hubot", said=a_delivery(replace(PUSH, after=BEFORE)))
     for each in (delivery, Delivery.objects.get()):
         assert each.led_to_a_run
         assert (each.run, each.outcome, each.reason) == (run, Outcome.REQUESTED, "")
@@ -91,15 +104,15 @@ def test_an_accepted_delivery_knows_its_run_and_the_audit_log_knows_it() -> None
         "before": BEFORE,
         "after": BEFORE,
         "sender": "octocat",
-        "body_sha256": FACTS["body_sha256"],
+        "body_sha256": hashlib.sha256(b"the body").hexdigest(),
         "run": str(run.pk),
     }
     assert (event.kind, json.loads(event.text)["actor"]) == ("delivery_accepted", "GitHub: hubot")
 
 
 def test_a_delivery_outlives_its_run_and_has_still_led_to_one() -> None:
-    delivery = Delivery.objects.receive(delivery_id="1", reason="", **FACTS)
-    delivery.accept(a_run(), actor="GitHub: octocat", **FACTS)
+    delivery = a_delivery()
+    delivery.accept(a_run(), actor="GitHub: octocat", said=delivery)
     Run.objects.all().delete()
     delivery.refresh_from_db()
     assert delivery.run is None
@@ -107,9 +120,9 @@ def test_a_delivery_outlives_its_run_and_has_still_led_to_one() -> None:
 
 
 def test_the_longest_texts_fit() -> None:
-    facts = FACTS | {"ref": "🚀" * MAX_REF, "sender": "🚀" * MAX_NAME, "event": "e" * 64}
-    reason = f"{facts['ref']} is not the branch that is live"
-    Delivery.objects.receive(delivery_id="d" * 64, reason=reason, **facts)
+    payload = replace(PUSH, ref="🚀" * MAX_REF, sender="🚀" * MAX_NAME, event="e" * 64)
+    reason = f"{payload.ref} is not the branch that is live"
+    a_delivery(payload, delivery_id="d" * 64, reason=reason).keep()
     kept = Delivery.objects.get()
     kept.full_clean()
-    assert (kept.reason, kept.sender) == (reason, facts["sender"])
+    assert (kept.reason, kept.sender) == (reason, payload.sender)

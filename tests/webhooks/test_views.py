@@ -19,7 +19,7 @@ from admin_management.models import AuditEvent, Run, Trigger
 from tests.conftest import Checkout
 from webhooks import views
 from webhooks.body import MAX_SIZE
-from webhooks.models import Delivery, Outcome
+from webhooks.models import Delivery, DeliveryQuerySet, Outcome
 
 from . import payloads
 from .conftest import Deliver
@@ -307,6 +307,24 @@ def test_a_ping_again_is_200_again(deliver: Deliver) -> None:
     for _ in range(2):
         response = deliver(payloads.ping(), event="ping", X_GitHub_Delivery="1")
         assert response.status_code == 200
+
+
+def test_the_same_delivery_twice_at_this_moment_is_one_row_and_one_request(
+    deliver: Deliver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = DeliveryQuerySet.find
+    first = deliver(push(), X_GitHub_Delivery="1").json()
+
+    def blind(self: DeliveryQuerySet, *arguments: str) -> tuple[None, None]:
+        # The other one comes between our look and our insert.
+        monkeypatch.setattr(DeliveryQuerySet, "find", real)
+        return None, None
+
+    monkeypatch.setattr(DeliveryQuerySet, "find", blind)
+    again = deliver(push(), X_GitHub_Delivery="1")
+    assert (again.status_code, again.json()) == (200, first)
+    assert Delivery.objects.count() == 1
+    assert AuditEvent.objects.count() == 2
 
 
 @pytest.mark.django_db(transaction=True)

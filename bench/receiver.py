@@ -1,0 +1,401 @@
+"""How many deliveries the receiver takes in a second, beside others. By hand, on a quiet machine:
+
+    PYTHONPATH=. .demo/environment-3.11/bin/python bench/receiver.py [--rounds 3] [--seconds 5] [--write]
+
+Pushes of 8 KB, each with a body and a signature of its own, from wrk at concurrency 1 and 16. This
+package's receiver and a bare Django view run on one site under one gunicorn worker, with the same
+SQLite settings: each commit is on the disk before it is answered. A push comes while an update
+goes on, so it joins the one that waits. @octokit/webhooks, gidgethub on aiohttp and Debian's
+webhook store nothing. Needs wrk, webhook, Node and npm (apt-get install wrk webhook nodejs npm).
+
+Exit code 1 if a goal is missed.
+"""
+
+import argparse
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from admin_management.runner.lock import Lock
+from admin_management.runner.state import StateDirectory
+from demo.tools import ROOT, Toolbox, progress, require
+
+HERE = ROOT / "bench" / "receivers"
+SECRET = "a secret of the bench, of no value"
+SIZE = 8 * 1024
+NUMBER = "NUMBER"
+"""Stands in the body where the number is to be, which takes the 40 digits of a revision."""
+
+SIGNATURES = 40_000
+"""Bodies, of which each run takes the first: enough for what stores them."""
+
+CONCURRENCY = (1, 16)
+PATIENCE = 20.0
+LARGE = 25 * 1024 * 1024
+
+GOALS = {"accepted": 0.8, "refused": 1.0}
+"""Ratio to the bare view: with one row inserted, and verifying only."""
+
+SLOWEST = 50.0
+"""Milliseconds: the 99th percentile that is aimed at, at concurrency 16."""
+
+GROWTH = 30.0
+"""Megabytes more than before that are aimed at, with 16 large bodies at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What wrk has measured. Times are in milliseconds."""
+
+    per_second: float
+    p50: float
+    p99: float
+    refused: int
+
+
+class Bench:
+    """A folder with a site, prepared requests and the other receivers' programs."""
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        self.folder = folder
+        self.seconds = seconds
+        self.checkout = folder / "checkout"
+        self.environ = os.environ | {
+            "BENCH_CHECKOUT": str(self.checkout),
+            "BENCH_SECRET": SECRET,
+            "DJANGO_SETTINGS_MODULE": "bench.receivers.settings",
+            "PYTHONPATH": str(ROOT),
+        }
+
+    def prepare(self) -> None:
+        self._make_requests()
+        self.checkout.mkdir()
+        self._run("git", "init", "--quiet", str(self.checkout))
+        state = StateDirectory.of(self.checkout)
+        state.create()
+        self._run(sys.executable, "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0")
+        shutil.move(self.database, self.folder / "empty.sqlite3")
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "db.sqlite3"
+
+    def empty_the_database(self) -> None:
+        for path in self.folder.glob("db.sqlite3*"):
+            path.unlink()
+        shutil.copy(self.folder / "empty.sqlite3", self.database)
+
+    def _make_requests(self) -> None:
+        push = {
+            "ref": "refs/heads/master",
+            "before": "0" * 39 + "1",
+            "after": NUMBER,
+            "deleted": False,
+            "repository": {"full_name": "octocat/site"},
+            "sender": {"login": "octocat"},
+            "filling": "",
+        }
+        push["filling"] = "x" * (SIZE - len(json.dumps(push)) - 40 + len(NUMBER))
+        head, _, tail = json.dumps(push).partition(NUMBER)
+        (self.folder / "head").write_text(head)
+        (self.folder / "tail").write_text(tail)
+        bodies = (f"{head}{number:040}{tail}" for number in range(1, SIGNATURES + 1))
+        lines = "\n".join(signature(body.encode()) for body in bodies)
+        (self.folder / "signatures").write_text(lines + "\n")
+
+    def _run(self, *argv: str) -> None:
+        subprocess.run(argv, cwd=ROOT, env=self.environ, check=True)
+
+    @contextmanager
+    def server(self, *argv: str, port: int, cwd: Path = ROOT) -> Iterator[int]:
+        """Its pid, once it answers; it is ended in the end."""
+        process = subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=self.environ,
+            stdout=subprocess.DEVNULL,
+            stderr=(self.folder / "log").open("a"),
+        )
+        try:
+            await_answer(port, process)
+            yield process.pid
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+
+    @contextmanager
+    def site(self, port: int, *options: str) -> Iterator[int]:
+        """Gunicorn with one worker and an empty database, while an update goes on."""
+        self.empty_the_database()
+        lock = Lock.try_acquire(StateDirectory.of(self.checkout).lock)
+        assert lock is not None
+        gunicorn = (sys.executable, "-m", "gunicorn", "bench.receivers.wsgi", "--workers", "1")
+        with lock, self.server(*gunicorn, f"--bind=127.0.0.1:{port}", *options, port=port) as pid:
+            yield pid
+
+    def measure(self, address: str, connections: int, event: str, signed: str) -> Rate:
+        argv = (
+            *("wrk", "--threads", "1", "--connections", str(connections)),
+            *("--duration", f"{self.seconds:g}s", "--script", str(HERE / "deliver.lua")),
+            *(address, "--", str(self.folder), event, signed),
+        )
+        done = subprocess.run(argv, check=True, capture_output=True, text=True)
+        facts = json.loads(done.stdout.splitlines()[-1])
+        expected = facts["requests"] if signed == "bad" else 0
+        if facts["not_2xx"] != expected or facts["broken"]:
+            raise SystemExit(f"{address} ({event}, {signed}): {facts}")
+        return Rate(
+            per_second=facts["requests"] / (facts["microseconds"] / 1e6),
+            p50=facts["p50"] / 1000,
+            p99=facts["p99"] / 1000,
+            refused=facts["not_2xx"],
+        )
+
+
+def signature(body: bytes) -> str:
+    return hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def await_answer(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Not only until it listens: gunicorn does so before its worker has loaded the site."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and process.poll() is None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        with suppress(OSError), closing(connection):
+            connection.request("GET", "/")
+            connection.getresponse()
+            return
+        time.sleep(0.05)
+    raise SystemExit(f"{process.args!r} does not answer.")
+
+
+# This package, and the bare view
+
+Case = tuple[str, str, str, str]
+"""Its name, the path, the event, and whether it is signed."""
+
+OURS: tuple[Case, ...] = (
+    ("accepted, a push", "/webhooks/github/", "push", "good"),
+    ("accepted, another event", "/webhooks/github/", "issues", "good"),
+    ("bare insert", "/bare/insert/", "push", "good"),
+    ("refused", "/webhooks/github/", "push", "bad"),
+    ("bare verify, refused", "/bare/verify/", "push", "bad"),
+    ("bare verify, accepted", "/bare/verify/", "push", "good"),
+)
+
+
+def measure_site(bench: Bench, rounds: int, say: Callable[[str], object]) -> dict[str, list[Rate]]:
+    """The median of the rounds for each case, by concurrency; the cases take turns."""
+    found: dict[tuple[str, int], list[Rate]] = {}
+    for _ in range(rounds):
+        for name, path, event, signed in OURS:
+            for connections in CONCURRENCY:
+                port = free_port()
+                with bench.site(port):
+                    rate = bench.measure(
+                        f"http://127.0.0.1:{port}{path}", connections, event, signed
+                    )
+                found.setdefault((name, connections), []).append(rate)
+    return {
+        name: [
+            _told(name, connections, found[name, connections], say) for connections in CONCURRENCY
+        ]
+        for name, *_ in OURS
+    }
+
+
+def _told(name: str, connections: int, rates: list[Rate], say: Callable[[str], object]) -> Rate:
+    """The median round, said in a line."""
+    median = sorted(rates, key=lambda rate: rate.per_second)[len(rates) // 2]
+    say(
+        f"{name:<26} {connections:>4} {median.per_second:>9.0f}/s"
+        f" {median.p50:>8.2f} ms {median.p99:>8.2f} ms"
+    )
+    return median
+
+
+# The others
+
+
+@contextmanager
+def octokit(bench: Bench, port: int) -> Iterator[str]:
+    folder = bench.folder / "octokit"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(HERE / "octokit.mjs", folder)
+    with progress("Installing @octokit/webhooks"):
+        bench._run("npm", "install", "--silent", "--prefix", str(folder), "@octokit/webhooks")
+    with bench.server("node", str(folder / "octokit.mjs"), str(port), port=port):
+        yield "/"
+
+
+@contextmanager
+def gidgethub(bench: Bench, port: int) -> Iterator[str]:
+    uv = str(Toolbox(ROOT / ".demo").uv)
+    python = bench.folder / "gidgethub" / "bin" / "python"
+    with progress("Installing gidgethub and aiohttp"):
+        bench._run(uv, "venv", "--quiet", "--python", sys.executable, str(python.parents[1]))
+        packages = ("gidgethub", "aiohttp")
+        bench._run(uv, "pip", "install", "--quiet", "--python", str(python), *packages)
+    program = str(HERE / "gidgethub_on_aiohttp.py")
+    with bench.server(str(python), program, str(port), port=port, cwd=bench.folder):
+        yield "/"
+
+
+@contextmanager
+def debian(bench: Bench, port: int) -> Iterator[str]:
+    rule = {
+        "type": "payload-hmac-sha256",
+        "secret": SECRET,
+        "parameter": {"source": "header", "name": "X-Hub-Signature-256"},
+    }
+    hook = {
+        "id": "push",
+        "execute-command": "/bin/true",
+        "trigger-rule": {"match": rule},
+        "trigger-rule-mismatch-http-response-code": 403,
+    }
+    hooks = bench.folder / "hooks.json"
+    hooks.write_text(json.dumps([hook]))
+    words = ("-hooks", str(hooks), "-ip", "127.0.0.1", "-port", str(port))
+    with bench.server("webhook", *words, port=port):
+        yield "/hooks/push"
+
+
+def measure_others(bench: Bench, say: Callable[[str], object]) -> None:
+    servers = {
+        "@octokit/webhooks": octokit,
+        "gidgethub on aiohttp": gidgethub,
+        "Debian's webhook": debian,
+    }
+    for name, server in servers.items():
+        port = free_port()
+        with server(bench, port) as path:
+            for signed, what in (("good", "accepted"), ("bad", "refused")):
+                for connections in CONCURRENCY:
+                    address = f"http://127.0.0.1:{port}{path}"
+                    rate = bench.measure(address, connections, "push", signed)
+                    _told(f"{name}, {what}"[:26], connections, [rate], say)
+
+
+# Memory
+
+
+def measure_memory(bench: Bench) -> dict[str, float]:
+    """Megabytes that a worker with 16 threads has grown by, with 16 bodies of 25 MB at once."""
+    bodies = {"wrong signature": LARGE, "declared too large": LARGE + 1}
+    grown = {}
+    for name, size in bodies.items():
+        port = free_port()
+        with bench.site(port, "--threads", "16") as pid:
+            send_large(port, 1000)
+            worker = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+            before = memory(worker, "VmRSS")
+            Path(f"/proc/{worker}/clear_refs").write_text("5")
+            with ThreadPoolExecutor(16) as pool:
+                statuses = set(pool.map(send_large, [port] * 16, [size] * 16))
+            grown[f"{name}, {statuses}"] = memory(worker, "VmHWM") - before
+    return grown
+
+
+def send_large(port: int, size: int) -> int:
+    """The status of the answer; 0 if the connection was closed before the body was sent."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    headers = {
+        "Content-Type": "application/json",
+        "X-GitHub-Event": "push",
+        "X-GitHub-Delivery": "1",
+        "X-Hub-Signature-256": "sha256=" + "0" * 64,
+    }
+    try:
+        connection.request("POST", "/webhooks/github/", bytes(size), headers)
+        return connection.getresponse().status
+    except OSError:
+        return 0
+    finally:
+        connection.close()
+
+
+def memory(pid: int, name: str) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) / 1000
+    raise KeyError(name)
+
+
+def judge(
+    rates: dict[str, list[Rate]], grown: dict[str, float], say: Callable[[str], object]
+) -> bool:
+    """Say which goals are met. Whether all are."""
+    missed = False
+    for name, bare, goal in (
+        ("accepted, a push", "bare insert", GOALS["accepted"]),
+        ("accepted, another event", "bare insert", GOALS["accepted"]),
+        ("refused", "bare verify, accepted", GOALS["refused"]),
+        ("refused", "bare verify, refused", GOALS["refused"]),
+    ):
+        for each, connections in enumerate(CONCURRENCY):
+            ratio = rates[name][each].per_second / rates[bare][each].per_second
+            missed |= ratio < goal
+            say(f"{name} : {bare}, {connections} at once: {ratio:.2f} (goal {goal})")
+    for name in ("accepted, a push", "accepted, another event", "refused"):
+        p99 = rates[name][-1].p99
+        missed |= p99 > SLOWEST
+        say(f"{name}, 16 at once, p99: {p99:.1f} ms (goal {SLOWEST:g})")
+    for name, growth in grown.items():
+        missed |= growth > GROWTH
+        say(f"16 bodies of 25 MB, {name}: {growth:.0f} MB (goal {GROWTH:g})")
+    return not missed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5, help="of each measurement")
+    parser.add_argument("--alone", action="store_true", help="leave the three others out")
+    parser.add_argument("--write", action="store_true", help="into bench/results/receiver.txt")
+    options = parser.parse_args()
+    require("wrk", "apt-get install wrk")
+    told: list[str] = []
+
+    def say(line: str) -> None:
+        told.append(line)
+        print(line, flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="receiver-") as folder:
+        bench = Bench(Path(folder), options.seconds)
+        bench.prepare()
+        say(f"Medians of {options.rounds} rounds of {options.seconds:g} s, pushes of 8 KB.")
+        say(f"{'':<26} {'conc':>4} {'rate':>11} {'p50':>11} {'p99':>11}")
+        rates = measure_site(bench, options.rounds, say)
+        if not options.alone:
+            measure_others(bench, say)
+        is_good = judge(rates, measure_memory(bench), say)
+    if options.write:
+        (ROOT / "bench/results/receiver.txt").write_text("\n".join(told) + "\n")
+    return 0 if is_good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What a person writes who needs a webhook today: one view, one table."""

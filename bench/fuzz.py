@@ -1,6 +1,6 @@
 """Send changed deliveries to the webhook's view: how slow is one, does memory grow? By hand:
 
-    .demo/environment-3.11/bin/python bench/fuzz.py [--inputs 1000000] [--seed N]
+    .demo/environment-3.11/bin/python -m bench.fuzz [--inputs 1000000] [--seed N]
 
 The inputs are those of tests/webhooks/test_fuzz.py, the database is an SQLite file of its own. Exit
 code 1 if one was answered with a 5xx; its number and the seed make it again.

@@ -1,6 +1,6 @@
 """Kill the runners of real updates at random moments, and see whether the site is whole. By hand:
 
-    .demo/environment-3.11/bin/python bench/kill.py [--kills 200] [--seed N] [--write]
+    .demo/environment-3.11/bin/python -m bench.kill [--kills 200] [--seed N] [--write]
 
 A real site takes commits of all kinds. Each update's runner gets SIGKILL at a uniformly random
 moment of its life, 85 % of them at a forced update. Then the next request recovers, and everything

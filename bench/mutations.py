@@ -1,6 +1,6 @@
 """Take one guard away at a time, and see a named test fail for want of it. By hand:
 
-    .demo/environment-3.11/bin/python bench/mutations.py [--only WORD] [--write]
+    .demo/environment-3.11/bin/python -m bench.mutations [--only WORD] [--write]
 
 Each mutation is made in a copy of the project. "caught" is what must be said of every one; a
 mutation whose text is not found any more is an error, so that the list stays true.

@@ -1,6 +1,6 @@
 """How many deliveries the receiver takes in a second, beside others. By hand, on a quiet machine:
 
-    PYTHONPATH=. .demo/environment-3.11/bin/python bench/receiver.py [--rounds 3] [--seconds 5] [--write]
+    .demo/environment-3.11/bin/python -m bench.receiver [--rounds 3] [--seconds 5] [--write]
 
 Pushes of 8 KB, each with a body and a signature of its own, from wrk at concurrency 1 and 16. This
 package's receiver and a bare Django view run on one site under one gunicorn worker, with the same

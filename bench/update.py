@@ -1,6 +1,6 @@
 """How long an update takes, beside the bare shell line that many sites use. By hand:
 
-    .demo/environment-3.11/bin/python bench/update.py [--rounds 5] [--write]
+    .demo/environment-3.11/bin/python -m bench.update [--rounds 5] [--write]
 
 Two real sites, each with its own origin, gunicorn and PM2, take the same commits in turn. Ours
 counts from GitHub's signed request to the moment the new revision is proved to serve (rehearsal and

@@ -1,0 +1,24 @@
+"""The list of bench/mutations.py stays true: what it takes away and who notices are there."""
+
+import re
+import shlex
+
+import pytest
+
+from bench.mutations import MUTATIONS, ROOT, Mutation
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.guard)
+def test_what_a_mutation_takes_away_and_who_notices_are_there(mutation: Mutation) -> None:
+    assert mutation.old in (ROOT / mutation.file).read_text()
+    assert mutation.old != mutation.new
+    *paths, last = shlex.split(mutation.test.partition(" -k ")[0])
+    for word in (*paths, last):
+        path, _, name = word.partition("::")
+        text = (ROOT / path).read_text()
+        assert not name or re.search(rf"def {name}\b", text)
+
+
+def test_no_guard_is_named_twice() -> None:
+    guards = [mutation.guard for mutation in MUTATIONS]
+    assert sorted(set(guards)) == sorted(guards)

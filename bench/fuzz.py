@@ -1,9 +1,10 @@
 """Send changed deliveries to the webhook's view: how slow is one, does memory grow? By hand:
 
-    .demo/environment-3.11/bin/python -m bench.fuzz [--inputs 1000000] [--seed N]
+    .demo/environment-3.11/bin/python -m bench.fuzz [--inputs 1000000] [--seed N] [--write]
 
 The inputs are those of tests/webhooks/test_fuzz.py, the database is an SQLite file of its own. Exit
-code 1 if one was answered with a 5xx; its number and the seed make it again.
+code 1 if one was answered with a 5xx, or a row is of none that was accepted; the seed and a case's
+number make it again.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
@@ -47,38 +49,52 @@ def prepare(folder: str) -> None:
     logging.disable(logging.CRITICAL)
 
 
-def send(seed: str, inputs: int) -> bool:
-    """Send all of them and print what was seen. Whether none was a 5xx."""
+def send(seed: str, inputs: int, say: Callable[[str], object]) -> bool:
+    """Send all of them and say what was seen. Whether nothing was wrong with it."""
     from tests.webhooks.fuzzing import make_case
     from tests.webhooks.payloads import SECRET
     from webhooks import views
+    from webhooks.models import Delivery
 
     statuses: Counter[int] = Counter()
+    accepted: set[str] = set()
     slowest: list[tuple[float, int]] = []
     begun_with = rss()
     for number in range(inputs):
-        request = make_case(seed, number, secret=SECRET).request()
+        case = make_case(seed, number, secret=SECRET)
+        request = case.request()
         begun = time.perf_counter()
         status = views.receive(request).status_code
         took = time.perf_counter() - begun
         statuses[status] += 1
         slowest = sorted([*slowest, (took, number)], reverse=True)[:SLOWEST]
+        if status in (200, 202):
+            accepted.add(case.delivery_id)
         if status >= 500:
-            print(f"case {number}: {status}")
+            say(f"case {number}: {status}")
         if number == inputs // 10:
             begun_with = rss()
-    print(f"answers: {dict(sorted(statuses.items()))}")
-    print("slowest: " + ", ".join(f"{took * 1000:.0f} ms (case {n})" for took, n in slowest))
-    print(f"memory: {begun_with:.0f} MB after a tenth, {rss():.0f} MB at the end")
-    return not any(status >= 500 for status in statuses)
+    kept = set(Delivery.objects.values_list("delivery_id", flat=True).iterator())
+    say(f"answers: {dict(sorted(statuses.items()))}")
+    say(f"accepted: {len(accepted)} deliveries; rows: {len(kept)}, {len(kept ^ accepted)} differ")
+    say("slowest: " + ", ".join(f"{took * 1000:.0f} ms (case {n})" for took, n in slowest))
+    say(f"memory: {begun_with:.0f} MB after a tenth, {rss():.0f} MB at the end")
+    return kept == accepted and not any(status >= 500 for status in statuses)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--inputs", type=int, default=1_000_000)
     parser.add_argument("--seed", default=secrets.token_hex(4))
+    parser.add_argument("--write", action="store_true", help="into bench/results/fuzz.txt")
     options = parser.parse_args()
-    print(f"seed {options.seed}, {options.inputs} inputs")
+    told: list[str] = []
+
+    def say(line: str) -> None:
+        told.append(line)
+        print(line, flush=True)
+
+    say(f"seed {options.seed}, {options.inputs:,} inputs")
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         prepare(folder)
         # Runs are asked for and not started: they would update this checkout.
@@ -86,7 +102,10 @@ def main() -> int:
             patch("admin_management.launcher.start_next", nothing),
             patch("webhooks.views.settle", nothing),
         ):
-            return 0 if send(options.seed, options.inputs) else 1
+            is_good = send(options.seed, options.inputs, say)
+    if options.write:
+        (ROOT / "bench/results/fuzz.txt").write_text("\n".join(told) + "\n")
+    return 0 if is_good else 1
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Whatever is answered at an address of ours is not cached, not framed and not guessed at."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,3 +90,16 @@ def test_an_update_that_is_not_there_is_told_on_a_page_of_ours(client: Client, a
     assert page.status_code == 404
     assert "There is no such update." in page.content.decode()
     assert "<style" not in page.content.decode()
+
+
+def test_an_answer_needs_no_collected_files(
+    client: Client, alice: User, settings: Any, tmp_path: Path
+) -> None:
+    storage = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": storage}}
+    settings.STATIC_ROOT = str(tmp_path)
+    for status in (401, 200):
+        answer = client.get(address("update-list"), headers={"Accept": "application/json"})
+        assert answer.status_code == status
+        assert_protected(answer)
+        client.force_login(alice)

@@ -5,10 +5,10 @@ Whole lines only: a secret cut in two by the edge of a chunk would pass.
 
 import json
 import re
-from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus, unquote
 
 REDACTED = "[REDACTED]"
 
@@ -60,8 +60,12 @@ def looks_secret(name: str) -> bool:
 
 
 def secrets_of(name: str, value: str) -> list[str]:
-    """What of a setting or variable is hidden: all of it, the password of a URL, or nothing."""
-    passwords: list[str] = _USER_INFO.findall(value)
+    """What of a setting or variable is hidden: all of it, the password of a URL, or nothing.
+
+    The password both as it stands in the URL and as it is sent.
+    """
+    written: list[str] = _USER_INFO.findall(value)
+    passwords = [*dict.fromkeys((*written, *map(unquote, written)))]
     return [*passwords, value] if looks_secret(name) else passwords
 
 
@@ -96,6 +100,11 @@ class Redactor:
             text = pattern.sub(REDACTED, text)
         return text
 
+    def lines(self, text: str) -> list[str]:
+        """The lines of a text in which a private key may stand, such as that of an exception."""
+        keys = PrivateKeys()
+        return [REDACTED if keys.hides(line) else self.line(line) for line in text.splitlines()]
+
 
 class PrivateKeys:
     """Tells the lines of private keys, RFC 7468 and RFC 9580, from the others of one output."""
@@ -128,16 +137,28 @@ def _parts(value: str) -> set[str]:
 
 def _forms(value: str) -> set[str]:
     raw = _bytes(value)
+    quoted = {quote(raw, safe=""), quote(raw), quote_plus(raw)}
     return {
         value,
         raw.decode(errors="replace"),
-        quote(raw, safe=""),
-        _ESCAPE.sub(lambda found: found[0].lower(), quote(raw, safe="")),
+        *quoted,
+        *(_ESCAPE.sub(lambda found: found[0].lower(), each) for each in quoted),
         escape(value),
         json.dumps(value)[1:-1],
+        json.dumps(value, ensure_ascii=False)[1:-1],
         repr(value)[1:-1],
-        b64encode(raw).decode("ascii").rstrip("="),
+        *_base64_forms(raw),
     }
+
+
+def _base64_forms(raw: bytes) -> Iterator[str]:
+    """Of the value alone, and of what holds it: there it begins at one of three places."""
+    for encode in (b64encode, urlsafe_b64encode):
+        yield encode(raw).decode("ascii").rstrip("=")
+        for before in range(3):
+            encoded = encode(bytes(before) + raw).decode("ascii")
+            # Without the characters at its ends that tell of its neighbours, too.
+            yield encoded[(8 * before + 5) // 6 : 8 * (before + len(raw)) // 6]
 
 
 def _bytes(value: str) -> bytes:

@@ -2,8 +2,9 @@
 
 import html
 import json
-from base64 import b64encode
-from urllib.parse import quote
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import assume, given
@@ -56,6 +57,7 @@ def test_the_environment_is_searched_by_name() -> None:
     [
         ("CACHE_LOCATION", "redis://:hunter2@cache:6379/0", ["hunter2"]),
         ("DATABASE_URI", "postgres://alice:p@ss/word@db/site", ["p@ss/word"]),
+        ("DATABASE_URI", "postgres://alice:p%40ss@db/site", ["p%40ss", "p@ss"]),
         ("SITE_URL", "https://example.com/", []),
         ("ADMIN_URL", "manage", []),
         ("TOKEN_MODEL", "accounts.Token", []),
@@ -73,7 +75,10 @@ def test_of_an_address_only_the_password_is_hidden(
     [
         SECRET,
         json.dumps(SECRET),
+        json.dumps(SECRET, ensure_ascii=False),
         repr(SECRET),
+        quote(SECRET),
+        quote_plus(SECRET),
         quote(SECRET, safe=""),
         quote(SECRET, safe="").lower(),
         html.escape(SECRET),
@@ -88,6 +93,19 @@ def test_a_known_value_is_hidden_in_the_spellings_that_it_travels_in(spelling: s
     assert line.endswith(" after")
     assert "ss/w" not in line
     assert spelling.strip("\"'=") not in line
+
+
+@pytest.mark.parametrize("encode", [b64encode, urlsafe_b64encode])
+@pytest.mark.parametrize("before", ["", "a:", "ab:", "abc:"])
+@pytest.mark.parametrize("after", ["", "\n", "!", "!!"])
+def test_a_known_value_is_hidden_in_base64_wherever_it_begins_there(
+    encode: Callable[[bytes], bytes], before: str, after: str
+) -> None:
+    value = "hunter2>>>???\N{SNOWMAN}"
+    encoded = encode(f"{before}{value}{after}".encode()).decode()
+    shown = Redactor([value]).line(f"auth: {encoded}")
+    assert REDACTED in shown
+    assert len(shown) <= len(f"auth: {REDACTED}") + len("YWJjOmMhIQ==")
 
 
 def test_a_secret_that_was_read_with_its_line_end_is_hidden() -> None:
@@ -105,6 +123,12 @@ def test_each_line_of_a_key_is_hidden() -> None:
 def test_a_secret_inside_a_longer_one_leaves_nothing_of_it() -> None:
     redactor = Redactor(["hunter2", "hunter2-and-more"])
     assert redactor.line("hunter2-and-more, hunter2") == f"{REDACTED}, {REDACTED}"
+
+
+def test_a_private_key_in_a_text_is_hidden_and_the_lines_around_it_are_not() -> None:
+    key = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADAN\n-----END PRIVATE KEY-----"
+    lines = Redactor(["hunter2"]).lines(f"no key:\n{key}\nnor hunter2")
+    assert lines == ["no key:", REDACTED, REDACTED, REDACTED, f"nor {REDACTED}"]
 
 
 def test_a_short_value_does_not_black_out_the_log() -> None:

@@ -3,14 +3,15 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 from .journal import Journal, replay
 from .lock import Lock
+from .output import OutputSink
 from .pipeline import perform
 from .plan import PYTHON, Plan
+from .process import Child
 from .recovery import recover, unfinished_runs
 from .redact import Redactor, secrets_in_environment
 from .state import NotAGitCheckoutError, StateDirectory
@@ -28,24 +29,23 @@ def main(plan_path: str, lock_descriptor: int) -> None:
     secrets = [*json.load(sys.stdin), *secrets_in_environment(os.environ)]
     state = StateDirectory(Path(plan.state_directory))
     journal = Journal(state.journal(plan.run), state.ballast)
-    perform(plan, journal, os.environ, Redactor(secrets), stop)
+    redactor = Redactor(secrets)
+    perform(plan, journal, os.environ, redactor, stop)
     journal.close()
     # Before the settling, which starts the next run if one waits.
     lock.release()
-    _settle(plan)
+    _settle(plan, redactor)
 
 
 def recover_in_background(checkout: str, lock_descriptor: int) -> None:
     """Bring dead runs to their end, under the lock that the launcher handed over; then settle."""
     lock = Lock.inherited(lock_descriptor)
-    secrets = [*json.load(sys.stdin), *secrets_in_environment(os.environ)]
+    redactor = Redactor([*json.load(sys.stdin), *secrets_in_environment(os.environ)])
     state = StateDirectory.of(Path(checkout))
-    recovered = [
-        recover(state, run, os.environ, Redactor(secrets)) for run in unfinished_runs(state)
-    ]
+    recovered = [recover(state, run, os.environ, redactor) for run in unfinished_runs(state)]
     lock.release()
     for plan in list(filter(None, recovered))[-1:]:
-        _settle(plan)
+        _settle(plan, redactor)
 
 
 def recover_at_boot(checkout: str) -> int:
@@ -87,10 +87,23 @@ def _stop_requests() -> int:
     return stop
 
 
-def _settle(plan: Plan) -> None:
+def _settle(plan: Plan, redactor: Redactor) -> None:
+    """The site's own code, which may print what it likes: it goes into the log as a step's does."""
     python = str(Path(plan.environment) / "bin" / "python")
     argv = [python if word == PYTHON else word for word in plan.settle]
+    said = OutputSink(_log, redactor)
     try:
-        subprocess.run(argv, cwd=plan.checkout, timeout=SETTLE_TIMEOUT, check=True)
-    except (OSError, subprocess.SubprocessError) as error:
-        print(f"{plan.run} is not settled yet: {error}", file=sys.stderr)  # noqa: T201
+        with Child(
+            argv, cwd=Path(plan.checkout), environ=os.environ, receive=said.receive
+        ) as child:
+            ending = child.wait(SETTLE_TIMEOUT)
+        problem = "" if ending.succeeded else ending.describe(SETTLE_TIMEOUT)
+    except OSError as error:
+        problem = str(error)
+    said.close()
+    if problem:
+        _log(f"{plan.run} is not settled yet: {problem}\n")
+
+
+def _log(text: str) -> None:
+    print(text, end="", file=sys.stderr)  # noqa: T201

@@ -289,6 +289,14 @@ class TestMain:
         assert main(steps=(), settle=settle).status == "succeeded"
         assert f"{site.plan.run} is not settled yet: " in capsys.readouterr().err
 
+    def test_hides_secrets_in_what_the_settling_says(
+        self, main: Callable[..., Progress], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        main(steps=(), settle=("sh", "-c", f"echo with {SECRET}; echo and {SECRET} >&2; exit 3"))
+        first, second, last = capsys.readouterr().err.splitlines()
+        assert (first, second) == ("with [REDACTED]", "and [REDACTED]")
+        assert last.endswith("is not settled yet: exit code 3")
+
     def test_does_not_wait_for_a_settling_that_never_ends(
         self,
         main: Callable[..., Progress],
@@ -297,7 +305,7 @@ class TestMain:
     ) -> None:
         monkeypatch.setattr(run, "SETTLE_TIMEOUT", 0.01)
         main(steps=(), settle=("sleep", "1000"))
-        assert "timed out" in capsys.readouterr().err
+        assert "time-out" in capsys.readouterr().err
 
     def test_notes_a_request_to_stop_without_raising(self, main: Callable[..., Progress]) -> None:
         progress = main(steps=(script("kill -HUP $PPID; kill -TERM $PPID; exec sleep 1000"),))

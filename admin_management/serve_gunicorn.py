@@ -9,16 +9,19 @@ import ctypes
 import gc
 import inspect
 import json
+import logging
 import os
 import select
 import signal
 import sys
 import time
+import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 from gunicorn.app.wsgiapp import WSGIApplication
+from gunicorn.errors import AppImportError
 
 from .runner.head import checked_out_revision
 from .runner.redact import Redactor, secrets_in_environment
@@ -31,6 +34,10 @@ LONGEST = 500
 """Characters of a reason. A report must fit into what a pipe takes whole, 4,096 bytes."""
 
 PR_SET_PDEATHSIG = 1
+
+
+class NotImportedError(Exception):
+    """The site does not import. In place of the exception that says why, which may hold secrets."""
 
 
 class ServedApplication(WSGIApplication):  # type: ignore[misc]
@@ -84,7 +91,12 @@ class ServedApplication(WSGIApplication):  # type: ignore[misc]
             if self._is_open() and os.getpid() != self._master:
                 # Gunicorn would end the workers that serve for it.
                 _give_up()
-            raise
+            if isinstance(error, AppImportError):
+                raise
+            # Gunicorn would log the exception as it is, and print it.
+            told = _without_secrets("".join(traceback.format_exception(error)))
+            logging.getLogger("gunicorn.error").error("%s", "\n".join(told))
+            raise NotImportedError(" ".join(_without_secrets(_named(error)))) from None
         finally:
             gc.freeze()
             if was_enabled:
@@ -122,7 +134,7 @@ class ServedApplication(WSGIApplication):  # type: ignore[misc]
                 "pid": os.getpid(),
                 "loaded": loaded,
                 "problem": problem,
-                "reason": _without_secrets(reason)[:LONGEST],
+                "reason": " ".join(_without_secrets(reason))[:LONGEST],
             }
         )
 
@@ -176,8 +188,8 @@ def _named(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _without_secrets(text: str) -> str:
-    """In one line."""
+def _without_secrets(text: str) -> list[str]:
+    """Its lines."""
     secrets = secrets_in_environment(os.environ)
     from django.conf import settings
 
@@ -185,8 +197,7 @@ def _without_secrets(text: str) -> str:
         from .conf import secret_values
 
         secrets += secret_values()
-    redactor = Redactor(secrets)
-    return " ".join(redactor.line(line.strip()) for line in text.splitlines())
+    return Redactor(secrets).lines(text)
 
 
 def _revision() -> str | None:

@@ -276,6 +276,19 @@ class TestABadVersion:
             assert "hunter2" not in told
             assert "payments" not in told
 
+    def test_does_not_tell_secrets_in_the_log_of_gunicorn(self, site: ServedSite) -> None:
+        site.start(DATABASE_PASSWORD="hunter2-hunter2")
+        key = "-----BEGIN PRIVATE KEY-----\\nMIIEvQIBADAN\\n-----END PRIVATE KEY-----"
+        tell = f"raise OSError(os.environ['DATABASE_PASSWORD']) from OSError('{key}')"
+        site.commit(site_files("2", wsgi=f"import os; {tell}"))
+        site.switch()
+        site.wait_for_line("serve: refused .*: OSError: .REDACTED.$")
+        site.wait_for_line("Worker exiting")
+        said = "\n".join(site.lines)
+        assert "NotImportedError: OSError: [REDACTED]" in said
+        assert "hunter2" not in said
+        assert "MIIE" not in said
+
 
 class TestADatabaseThatIsDown:
     DOWN = "DATABASES['default']['NAME'] = BASE_DIR / 'no such folder' / 'db'"

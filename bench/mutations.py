@@ -249,6 +249,27 @@ MUTATIONS = (
         "tests/runner/test_redact.py",
     ),
     Mutation(
+        "known secrets are hidden in base64 wherever they begin there",
+        "admin_management/runner/redact.py",
+        "for before in range(3)",
+        "for before in range(1)",
+        "tests/runner/test_redact.py -k base64",
+    ),
+    Mutation(
+        "known secrets are hidden in what the settling says",
+        "admin_management/runner/run.py",
+        "OutputSink(_log, redactor)",
+        "OutputSink(_log, Redactor([]))",
+        "tests/runner/test_run.py -k settling_says",
+    ),
+    Mutation(
+        "known secrets are hidden in the log of gunicorn",
+        "admin_management/serve_gunicorn.py",
+        "isinstance(error, AppImportError)",
+        "True",
+        "tests/serve/test_serve.py -k log_of_gunicorn",
+    ),
+    Mutation(
         "private keys are hidden",
         "admin_management/runner/redact.py",
         "        return is_hidden",

@@ -125,6 +125,19 @@ def test_a_secret_inside_a_longer_one_leaves_nothing_of_it() -> None:
     assert redactor.line("hunter2-and-more, hunter2") == f"{REDACTED}, {REDACTED}"
 
 
+def test_a_secret_that_begins_another_is_hidden_alone_too() -> None:
+    redactor = Redactor(["hunter2-of-alice", "hunter2-of-", "hunter2-of-alan"])
+    told = redactor.line("hunter2-of-alan, hunter2-of-alice, hunter2-of-bob")
+    assert told == f"{REDACTED}, {REDACTED}, {REDACTED}bob"
+
+
+def test_a_secret_may_be_very_long() -> None:
+    secrets = ["hunter2" * 5000, "hunter2" * 4000 + "!"]
+    assert Redactor(secrets).line(f"a {secrets[0]} b {secrets[1]} c") == (
+        f"a {REDACTED} b {REDACTED} c"
+    )
+
+
 def test_a_private_key_in_a_text_is_hidden_and_the_lines_around_it_are_not() -> None:
     key = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADAN\n-----END PRIVATE KEY-----"
     lines = Redactor(["hunter2"]).lines(f"no key:\n{key}\nnor hunter2")

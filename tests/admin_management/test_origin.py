@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from admin_management.models import ApiToken, Run
 from tests.conftest import Checkout
-from tests.end_to_end.test_dashboard_in_chromium import CHROMIUM, address, browser, visit
+from tests.end_to_end.chromium import address, browser, in_chromium, visit
 
 __all__ = ("address", "browser", "visit")
 
@@ -20,12 +20,6 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_runner")]
 ORIGIN = "/admin/origin/"
 UPDATE = "/admin/update/"
 DASHBOARD = "/admin/dashboard/"
-
-in_chromium = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed"),
-]
 
 
 def proxy(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpResponse]:
@@ -123,7 +117,7 @@ class TestWhatIsRequired:
 
 
 class TestInABrowser:
-    pytestmark = in_chromium
+    pytestmark = [*in_chromium, pytest.mark.django_db(transaction=True)]
 
     def test_the_line_stays_hidden_where_all_is_well(self, visit: Any) -> None:
         alices = visit()

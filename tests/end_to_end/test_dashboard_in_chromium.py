@@ -1,101 +1,19 @@
 """The pages in a real browser: their looks, their button, and the log that survives a restart."""
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
-from django.contrib.staticfiles.handlers import StaticFilesHandler
-from django.core.servers.basehttp import ThreadedWSGIServer
-from django.test.testcases import LiveServerThread
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+from playwright.sync_api import Route, expect
 
 from admin_management.conf import node
 from admin_management.models import Run
 from tests.admin_management.conftest import LiveRun, live_run, no_runner
 from tests.conftest import Checkout
+from tests.end_to_end.chromium import address, browser, in_chromium, visit
 
-__all__ = ("live_run", "no_runner")
+__all__ = ("address", "browser", "live_run", "no_runner", "visit")
 
-CHROMIUM = Path("/usr/bin/chromium")
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed"),
-    pytest.mark.usefixtures("no_runner"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    # Playwright's loop makes Django think that it is called from asynchronous code.
-    before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-    if before is None:
-        del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
-
-
-class FinishingServer(ThreadedWSGIServer):
-    """Its end waits for the answers that are under way, whether or not anybody still listens."""
-
-    daemon_threads = False
-
-
-class FinishingServerThread(LiveServerThread):
-    server_class = FinishingServer
-
-
-@pytest.fixture
-def address(transactional_db: None) -> Iterator[str]:
-    """Where the site is served. Nothing is answered any more when the database is emptied."""
-    thread = FinishingServerThread("localhost", StaticFilesHandler)
-    thread.start()
-    thread.is_ready.wait()
-    if thread.error:
-        raise thread.error
-    yield f"http://localhost:{thread.port}"
-    thread.terminate()
-
-
-class Visit:
-    """Alice, signed in, with one tab. Collects what the browser complains about."""
-
-    def __init__(self, browser: Browser, address: str, **options: Any) -> None:
-        self.complaints: list[str] = []
-        self.context: BrowserContext = browser.new_context(base_url=address, **options)
-        self.context.set_default_timeout(15_000)
-        self.context.route("**/favicon.ico", lambda route: route.fulfill(status=204))
-        self.page: Page = self.context.new_page()
-        self.page.on("console", self._hear)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.goto("/admin/dashboard/")
-        self.page.fill("#id_username", "alice")
-        self.page.fill("#id_password", "secret-of-alice")
-        self.page.click("[type=submit]")
-        expect(self.page.locator("h1")).to_have_text("Server updates")
-
-    def _hear(self, message: Any) -> None:
-        if message.type in ("error", "warning"):
-            self.complaints.append(message.text)
-
-
-@pytest.fixture
-def visit(browser: Browser, address: str, alice: User, checkout: Checkout) -> Iterator[Any]:
-    visits: list[Visit] = []
-
-    def begin(**options: Any) -> Visit:
-        visits.append(Visit(browser, address, **options))
-        return visits[-1]
-
-    yield begin
-    for each in visits:
-        each.context.close()
+pytestmark = [*in_chromium, pytest.mark.usefixtures("no_runner")]
 
 
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])
@@ -110,8 +28,8 @@ def test_pages_look_right_and_load_nothing_foreign(
     page = alices.page
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert background == ("rgb(255, 255, 255)" if color_scheme == "light" else "rgb(18, 18, 18)")
-    for address in ("/admin/dashboard/", live_run.run.get_absolute_url()):
-        page.goto(address)
+    for path in ("/admin/dashboard/", live_run.run.get_absolute_url()):
+        page.goto(path)
         expect(page.locator(".am-log")).to_contain_text("a-remote-with-a-name")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert alices.complaints == []

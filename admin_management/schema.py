@@ -73,7 +73,7 @@ LOCATION = OpenApiParameter(
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
-    {"type": "string", "minLength": 1, "maxLength": 255},
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
     OpenApiParameter.HEADER,
     description="The same one with the same body gets the same run, for 24 hours.",
 )
@@ -120,6 +120,16 @@ class Word(OpenApiSerializerFieldExtension):
         return {"type": "string", "enum": list(self.target.words)}
 
 
+class Text(OpenApiSerializerFieldExtension):
+    """A text; where something must be said, spaces alone say nothing."""
+
+    target_class = ours.TextField
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: Direction) -> dict[str, Any]:
+        text = auto_schema._map_serializer_field(self.target, direction, bypass_extensions=True)
+        return {**text} if self.target.allow_blank else {**text, "pattern": r"\S"}
+
+
 class Body(OpenApiSerializerExtension):
     """Unknown names are refused."""
 
@@ -127,7 +137,9 @@ class Body(OpenApiSerializerExtension):
     match_subclasses = True
 
     def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> dict[str, Any]:
-        return super().map_serializer(auto_schema, direction) | {"additionalProperties": False}
+        # Not super(), which maps the class that is matched: its subclasses have the fields.
+        body = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+        return {**body, "additionalProperties": False}
 
 
 class UpdateViews(OpenApiViewExtension):

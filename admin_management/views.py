@@ -147,7 +147,7 @@ class LogViewSet(StaffViewSet):
 
     def retrieve(self, request: Request, pk: UUID) -> Response:
         """The log from an offset on. Ask ``next`` until it is null."""
-        offset = _checked(LogQuerySerializer, request.query_params)["offset"]
+        offset = _checked(LogQuerySerializer, request.query_params.dict())["offset"]
         run = settled_run(pk)
         piece = log_piece(run, bring_up_to_date(run), offset)
         return Response(LogSerializer(piece).data)
@@ -160,7 +160,7 @@ class StatusViewSet(StaffViewSet):
 
     def retrieve(self, request: Request) -> Response:
         """Asks no network, unless ``?fetch=1``. A part that cannot be read says why."""
-        fetch = _checked(StatusQuerySerializer, request.query_params)["fetch"]
+        fetch = _checked(StatusQuerySerializer, request.query_params.dict())["fetch"]
         settle()
         return Response(StatusSerializer(read_status(fetch=fetch)).data)
 
@@ -188,7 +188,7 @@ def _hold_in_force() -> Hold:
 
 
 def _filtered(request: Request) -> RunQuerySet:
-    query = _checked(RunFilterSerializer, request.query_params)
+    query = _checked(RunFilterSerializer, request.query_params.dict())
     if "since" in query:
         query["requested_at__gte"] = query.pop("since")
     return Run.objects.filter(**query)

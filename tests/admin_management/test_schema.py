@@ -11,7 +11,7 @@ from django.test import Client
 from drf_spectacular.generators import SchemaGenerator
 from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]
 
-from admin_management import urls
+from admin_management import serializers, urls
 from admin_management.conf import node
 from admin_management.doctor import Finding, Verdict, remember
 from admin_management.models import Run
@@ -78,6 +78,44 @@ def assert_complete(schema: dict[str, Any], content: dict[str, Any], told: objec
     if isinstance(told, list):
         for value in told:
             assert_complete(schema, content["items"], value)
+
+
+@pytest.mark.parametrize("name", ["Update", "Cancel", "Rollback", "Hold"])
+def test_every_field_of_a_body_is_in_the_schema(schema: dict[str, Any], name: str) -> None:
+    fields = getattr(serializers, f"{name}RequestSerializer")().fields
+    body = schema["components"]["schemas"][f"AdminManagement{name}Request"]
+    assert list(body["properties"]) == list(fields)
+    assert body.get("required", []) == [each for each, field in fields.items() if field.required]
+    assert not body["additionalProperties"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "is_good"),
+    [
+        ("Update", "", True),
+        ("Update", " ", True),
+        ("Hold", " exams\n", True),
+        ("Hold", " \n", False),
+        ("Hold", "", False),
+    ],
+)
+def test_a_text_is_good_for_the_schema_if_it_is_for_us(
+    schema: dict[str, Any], name: str, reason: str, is_good: bool
+) -> None:
+    body = schema["components"]["schemas"][f"AdminManagement{name}Request"]
+    assert Draft202012Validator(body).is_valid({"reason": reason}) == is_good
+    asked = getattr(serializers, f"{name}RequestSerializer")(data={"reason": reason})
+    assert asked.is_valid() == is_good
+
+
+@pytest.mark.parametrize("key", ["a key", "ä", "a\tb", "", "x" * 256])
+def test_a_key_is_good_for_the_schema_if_it_is_for_us(
+    staff: Client, schema: dict[str, Any], key: str
+) -> None:
+    (parameter,) = schema["paths"][UPDATE]["post"]["parameters"]
+    is_good = Draft202012Validator(parameter["schema"]).is_valid(key)
+    answer = staff.post(UPDATE, headers={"Idempotency-Key": key}, content_type="application/json")
+    assert answer.status_code == (202 if is_good else 400)
 
 
 @pytest.fixture

@@ -169,6 +169,8 @@ class TestListing:
             {"status": "x"},
             {"trigger": "x"},
             {"since": "x"},
+            {"since": ""},
+            {"status": ""},
             {"limit": "1"},
             {"cursor": "not base64!"},
             {"cursor": "cD1hYmM="},

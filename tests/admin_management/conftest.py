@@ -94,6 +94,13 @@ def no_runner(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep is more than anybody may send in a minute."""
+    for throttle in ("ChangeThrottle", "WrongTokenThrottle"):
+        monkeypatch.setattr(f"admin_management.throttling.{throttle}.rate", "100000/min")
+
+
+@pytest.fixture
 def spawned(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
     """The plans of the runners that would have been started, instead of starting them."""
     plans: list[Plan] = []

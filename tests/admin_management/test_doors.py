@@ -165,13 +165,6 @@ def client_of(db: None) -> Callable[[str], Client]:
     return enter
 
 
-@pytest.fixture
-def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sweep is more than anybody may send in a minute."""
-    for throttle in ("ChangeThrottle", "WrongTokenThrottle"):
-        monkeypatch.setattr(f"admin_management.throttling.{throttle}.rate", "100000/min")
-
-
 def test_the_table_has_every_address() -> None:
     assert sorted(DOORS) == sorted(ROUTES)
 

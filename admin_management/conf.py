@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -168,13 +168,18 @@ def _wrong(key: str, problem: str, hint: str) -> SettingsError:
 def _checkout(value: object) -> Path:
     if value is None:
         value = getattr(settings, "BASE_DIR", None)
-    if not isinstance(value, str | Path) or not Path(value).is_absolute():
+    if not _is_path(value) or not Path(value).is_absolute():
         raise _wrong(
             "checkout",
             f"is {value!r}, not an absolute path",
             "Set it to the folder that has manage.py, or set BASE_DIR as Django's template does.",
         )
     return Path(value)
+
+
+def _is_path(value: object) -> TypeGuard[str | Path]:
+    """Whether it can be one: the system knows none with a NUL."""
+    return isinstance(value, str | Path) and "\0" not in str(value)
 
 
 def _word(key: str, value: object) -> str:
@@ -197,7 +202,8 @@ def _inner_paths(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
         raise _wrong("linked_files", "is not a list", hint)
     for path in value:
-        if not isinstance(path, str) or Path(path).is_absolute() or ".." in Path(path).parts:
+        is_inner = isinstance(path, str) and _is_path(path) and not Path(path).is_absolute()
+        if not is_inner or ".." in Path(path).parts:
             raise _wrong("linked_files", f"has {path!r}", hint)
     return tuple(value)
 
@@ -207,7 +213,7 @@ def _outer_path(value: object, checkout: Path) -> str:
     hint = 'Write the path of a file outside of the checkout, "/etc/site/allowed_signers".'
     if value == "":
         return ""
-    if not isinstance(value, str | Path) or not Path(value).is_absolute():
+    if not _is_path(value) or not Path(value).is_absolute():
         raise _wrong("allowed_signers", f"is {value!r}", hint)
     if Path(value).resolve().is_relative_to(checkout.resolve()):
         raise _wrong("allowed_signers", f"is {str(value)!r}, inside the checkout", hint)

@@ -11,7 +11,7 @@ WIDTH = 10
 
 def summary(status: dict[str, Any]) -> str:
     """What ``read_status()`` returned, as a person reads it."""
-    return "".join(f"{name:<{WIDTH}}{text}\n" for name, text in _lines(status))
+    return "".join(f"{name:<{WIDTH}}{_plain(text)}\n" for name, text in _lines(status))
 
 
 def _lines(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -29,6 +29,11 @@ def _lines(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"{name}", _run(run)
     versions = (f"{name} {_text(value)}" for name, value in status["versions"].items())
     yield "versions", ", ".join(versions).replace("_", " ")
+
+
+def _plain(text: str) -> str:
+    """A commit's subject or a reason must not obey the terminal, nor begin a line of its own."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def _problem(part: Any) -> str:

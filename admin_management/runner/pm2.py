@@ -82,14 +82,20 @@ def processes(pm2: str, environ: Mapping[str, str]) -> list[Pm2Process]:
             timeout=QUERY_TIMEOUT,
             check=True,
         )
-        return [_fields(each) for each in json.loads(_listing(done.stdout))]
     except subprocess.TimeoutExpired as error:
         raise Pm2Error(f"pm2 jlist did not answer in {QUERY_TIMEOUT:g} s") from error
     except subprocess.CalledProcessError as error:
         raise Pm2Error(f"pm2 jlist failed with exit code {error.returncode}") from error
     except OSError as error:
         raise Pm2Error(f"{pm2} cannot be started: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    return listed(done.stdout)
+
+
+def listed(output: bytes) -> list[Pm2Process]:
+    """The processes that ``pm2 jlist`` has printed. Raises Pm2Error if it is no such list."""
+    try:
+        return [_fields(each) for each in json.loads(_listing(output))]
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise Pm2Error("pm2 jlist printed something that is not its list of processes") from error
 
 

@@ -216,7 +216,7 @@ def _begun_at(report: Mapping[str, object]) -> datetime:
 def _answer(status: int, body: bytes, where: str) -> Answer:
     try:
         facts = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         facts = {}
     if not isinstance(facts, dict):
         facts = {}
@@ -224,8 +224,9 @@ def _answer(status: int, body: bytes, where: str) -> Answer:
         problem = str(facts.get("problem", ""))
         said = f"{where} answers {status}" + (f" ({problem})" if problem else "")
         return Answer(status, said, is_dependency=problem == "database")
+    started = facts.get("boot_ticks")
     return Answer(
         status,
         revision=str(facts.get("revision", "")),
-        started=int(facts.get("boot_ticks") or 0),
+        started=started if isinstance(started, int) else 0,
     )

@@ -83,7 +83,8 @@ def ago(moment: datetime) -> str:
 
 @register.filter
 def tail(output: str) -> str:
-    """The end of an output, from the beginning of a line on."""
+    """The end of an output, from the beginning of a line on unless the last line is too long."""
     if len(output) <= SHOWN:
         return output
-    return output[-SHOWN:].partition("\n")[2]
+    end = output[-SHOWN:]
+    return end.partition("\n")[2] or end

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import override_settings
+from hypothesis import given
+from hypothesis import strategies as st
 
 from admin_management.conf import (
     DEFAULT_TIMEOUTS,
@@ -93,7 +96,7 @@ def test_every_key_can_be_set(settings: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("place", ["signers", "/srv/site/signers", "/srv/x/../site/a", 5])
+@pytest.mark.parametrize("place", ["signers", "/srv/site/signers", "/srv/x/../site/a", "/a\0b", 5])
 def test_who_may_sign_is_not_said_by_what_they_sign(settings: Any, place: object) -> None:
     with pytest.raises(SettingsError, match="ALLOWED_SIGNERS") as raised:
         load(settings, CHECKOUT="/srv/site", ALLOWED_SIGNERS=place)
@@ -160,6 +163,7 @@ def test_settings_are_read_when_they_are_used(settings: Any) -> None:
         ({"LINKED_FILES": ["/etc/passwd"]}, "[\"LINKED_FILES\"] has '/etc/passwd'."),
         ({"LINKED_FILES": ["../.env"]}, "[\"LINKED_FILES\"] has '../.env'."),
         ({"LINKED_FILES": [5]}, '["LINKED_FILES"] has 5.'),
+        ({"LINKED_FILES": ["a\0b"]}, r"has 'a\x00b'."),
         ({"REQUIRE_ORIGIN": "yes"}, "[\"REQUIRE_ORIGIN\"] is 'yes'."),
         ({"RECENT_LOGIN": -1}, '["RECENT_LOGIN"] has a time-out of -1.'),
         ({"RECENT_LOGIN": "900"}, "[\"RECENT_LOGIN\"] has a time-out of '900'."),
@@ -287,3 +291,53 @@ class TestSecretValues:
     def test_of_djangos_own_settings_hide_nothing_of_everyday(self, settings: Any) -> None:
         shown = {"static/", "/static/", "/accounts/login/", "default", "django", "admin"}
         assert not shown & set(secret_values())
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+PATHS = st.sampled_from(["/srv/site", "/srv/site/a", "/etc/signers", ".env", "/a\0b", "a\0b"])
+WORDS = st.sampled_from(["", "-x", "a b", "a\n"]) | st.text(max_size=5)
+VALUES = {
+    **dict.fromkeys(("REMOTE", "BRANCH", "PM2_PROCESS", "ENVIRONMENT", "UV", "PM2"), WORDS),
+    **dict.fromkeys(("CHECKOUT", "ALLOWED_SIGNERS"), PATHS),
+    "HEALTH_URL": PATHS | st.builds("http://{}/{}".format, WORDS, WORDS),
+    "TIMEOUTS": st.dictionaries(st.sampled_from(list(DEFAULT_TIMEOUTS)), st.floats()),
+    "EXTRA_STEPS": st.lists(
+        st.fixed_dictionaries(
+            {"name": WORDS, "argv": st.lists(WORDS), "timeout": st.floats(), "after": WORDS}
+        )
+    ),
+    "REHEARSE": st.booleans(),
+    "LINKED_FILES": st.lists(PATHS, max_size=3),
+    "REQUIRE_ORIGIN": st.booleans(),
+    "RECENT_LOGIN": st.floats(),
+}
+
+
+@given(
+    st.sampled_from(sorted(VALUES)).flatmap(
+        lambda name: st.tuples(st.just(name), VALUES[name] | ANYTHING)
+    )
+)
+def test_any_value_is_fit_for_use_or_named(pair: tuple[str, Any]) -> None:
+    with override_settings(ADMIN_MANAGEMENT={"CHECKOUT": "/srv/site"} | dict([pair])):
+        try:
+            conf = AdminManagementSettings.load()
+        except SettingsError as error:
+            told = f"{error} {error.hint}"
+            conf = None
+    if conf is None:
+        assert told.startswith(f'ADMIN_MANAGEMENT["{pair[0]}"]')
+        return
+    words = (conf.remote, conf.branch, conf.pm2_process, conf.environment, conf.uv, conf.pm2)
+    assert all(word.isprintable() and not word.startswith("-") and word for word in words)
+    assert all(0 < seconds <= 86_400 for seconds in conf.timeouts.values())
+    assert list(conf.timeouts) == list(DEFAULT_TIMEOUTS)
+    arguments = [word for step in conf.extra_steps for word in step.argv]
+    for path in (str(conf.checkout), conf.allowed_signers, *conf.linked_files, *arguments):
+        assert "\0" not in path
+    assert not conf.allowed_signers.startswith(f"{conf.checkout}/")
+    assert 0 <= conf.recent_login <= 86_400

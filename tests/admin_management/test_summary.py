@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from admin_management.summary import summary
 
@@ -84,8 +86,26 @@ def test_lists_what_stands_in_the_way_and_what_goes_on() -> None:
     assert "current   running, asked for just now by webhook\n" in told
 
 
+def test_a_subject_does_not_clear_the_screen() -> None:
+    told = summary({**STATUS, "live": {**COMMIT, "subject": "\x1b[2J\nlive  good"}})
+    assert "live      1234567 \ufffd[2J\ufffdlive  good (Ada, 3 h ago)\n" in told
+
+
 @pytest.mark.parametrize(
     "part", ["checkout", "branch", "live", "remote", "pending", "dirty_files", "pm2", "last_run"]
 )
 def test_a_part_that_cannot_be_read_says_why(part: str) -> None:
     assert "It is gone." in summary({**STATUS, part: {"error": "It is gone."}})
+
+
+@given(st.text(), st.text(), st.lists(st.text(), max_size=3))
+def test_nothing_that_others_wrote_moves_a_cursor_or_begins_a_line(
+    subject: str, reason: str, files: list[str]
+) -> None:
+    hold = {"actor": "alice", "reason": reason}
+    status = {**STATUS, "live": {**COMMIT, "subject": subject}, "hold": hold, "dirty_files": files}
+    told = summary(status).split("\n")
+    assert all(line.isprintable() for line in told)
+    assert len(told) == len(summary({**STATUS, "hold": {**hold, "reason": ""}}).split("\n")) + len(
+        files
+    )

@@ -6,8 +6,11 @@ import pwd
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from admin_management.runner import pm2
 from admin_management.runner.pm2 import Pm2Error, Pm2Process, daemon_runs, has_process, processes
@@ -118,7 +121,11 @@ def test_where_no_daemon_runs_pm2_is_not_even_started(daemon: Daemon, dead_pid: 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "Error: connect ECONNREFUSED", "[{", '[{"name": "site"}]', "[{}]", '[{"a":1}, 5]'],
+    [
+        *("", "Error: connect ECONNREFUSED", "[{", '[{"name": "site"}]', "[{}]", '[{"a":1}, 5]'),
+        '[{"name": "site", "pm2_env": {"status": "online"}, "monit": "none"}]',
+        '[{"name": "site", "pm2_env": {"status": "online", "kill_timeout": 1%s}}]' % ("0" * 400),
+    ],
 )
 def test_an_answer_that_is_no_list_of_processes_is_said_to_be_none(
     daemon: Daemon, text: str
@@ -184,3 +191,56 @@ def test_a_name_that_cannot_be_a_file_name_is_spelled_as_pm2_does(daemon: Daemon
 
 def test_a_home_without_pid_files_has_no_process(tmp_path: Path) -> None:
     assert not has_process(tmp_path, "site")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+NUMBERS = st.integers(0, 2**53)
+PLACES = st.sampled_from(
+    [
+        *(("name",), ("pid",), ("monit",), ("monit", "memory"), ("pm2_env",)),
+        *(("pm2_env", name) for name in ("status", "restart_time", "kill_timeout", "args")),
+    ]
+)
+
+
+@st.composite
+def like_a_list(draw: st.DrawFn) -> bytes:
+    """What PM2 prints, with anything in one place of it."""
+    process: Any = json.loads(LISTED)[0]
+    *way, last = draw(PLACES)
+    inner = process
+    for name in way:
+        inner = inner[name]
+    inner[last] = draw(JSON)
+    return json.dumps([process]).encode()
+
+
+@given(like_a_list() | st.lists(JSON).map(json.dumps).map(str.encode) | st.binary())
+def test_any_output_is_a_list_of_processes_or_said_to_be_none(output: bytes) -> None:
+    try:
+        found = pm2.listed(output)
+    except Pm2Error:
+        return
+    for each in found:
+        assert isinstance(each.pid, int)
+        assert isinstance(each.kill_timeout, float)
+        assert all(isinstance(word, str) for word in each.arguments)
+
+
+@given(st.lists(st.tuples(st.text(), NUMBERS, NUMBERS), max_size=3), st.binary(max_size=20))
+def test_what_pm2_lists_is_read_whatever_it_prints_before(
+    listed: list[tuple[str, int, int]], notice: bytes
+) -> None:
+    lines = json.dumps(
+        [
+            {"name": name, "pid": pid, "pm2_env": {"status": "online", "restart_time": restarts}}
+            for name, pid, restarts in listed
+        ],
+        separators=(",", ":"),
+    )
+    found = pm2.listed(b"[PM2] " + notice.replace(b"[", b"") + b"\n" + lines.encode())
+    assert [(each.name, each.pid, each.restarts) for each in found] == listed

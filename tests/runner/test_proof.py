@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from admin_management.runner import proof as proof_module
 from admin_management.runner.execution import Recorder, StepExecution
@@ -448,3 +450,34 @@ class TestSoak:
         with pytest.raises(StoppedError):
             asker.soak(60)
         os.close(stop)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+FACTS = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys(("revision", "boot_ticks", "problem"), JSON)
+)
+
+
+@given(
+    st.integers(100, 599),
+    st.binary() | (FACTS | JSON).map(json.dumps).map(str.encode),
+)
+def test_whatever_a_site_answers_is_good_only_with_a_status_that_says_so(
+    status: int, body: bytes
+) -> None:
+    answer = proof_module._answer(status, body, "/healthz/")
+    assert (answer.problem == "") == (200 <= status < 300)
+    assert answer.status == status
+    assert isinstance(answer.started, int)
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"boot_ticks": "soon"}', b'{"boot_ticks": [1]}', b"[" * 100_000, b'{"revision": []}']
+)
+def test_an_answer_of_another_kind_is_one_of_an_unknown_process(body: bytes) -> None:
+    answer = proof_module._answer(200, body, "/healthz/")
+    assert (answer.problem, answer.started) == ("", 0)

@@ -1,10 +1,13 @@
 """The cross-origin rule, row by row, and as a browser or curl meets it."""
 
+import re
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
 
 from admin_management.authentication import RequestHeaders, is_same_origin
 from admin_management.models import Run
@@ -155,3 +158,36 @@ def test_the_api_takes_a_session_cookie_without_a_token(
     client.force_login(alice)
     answer = client.post("/admin/update/", content_type="application/json", headers=headers)
     assert answer.status_code == 202
+
+
+SPELLINGS = st.sampled_from(
+    [f"{scheme}://{HOST}{port}" for scheme in ("http", "https") for port in ("", ":80", ":443")]
+)
+NOISE = st.sampled_from(["/", "/x", "?x", "#x", ":8443", ".evil", "@evil", "evil"]) | st.text(
+    "/@:.#?x\t\\ ", max_size=2
+)
+ALMOST = (
+    SPELLINGS
+    | st.builds("{}{}".format, SPELLINGS, NOISE)
+    | st.builds("{}{}".format, NOISE, SPELLINGS)
+    | st.builds(f"https://{{}}{HOST}".format, NOISE)
+)
+OURS = re.compile(rf"https://{re.escape(HOST)}(:|:443)?\??#?", re.IGNORECASE)
+
+
+@given(st.text() | ALMOST)
+def test_no_origin_but_our_own_in_its_few_spellings_may_change_anything(origin: str) -> None:
+    is_ours = OURS.fullmatch(origin) is not None
+    assert is_same_origin(secure(origin=origin)) == is_ours
+    assert not is_same_origin(secure(origin=origin, fetch_site="cross-site"))
+
+
+@given(st.text() | ALMOST)
+def test_a_referer_is_ours_only_if_it_begins_with_our_origin(referer: str) -> None:
+    if is_same_origin(secure(referer=referer)):
+        assert referer.lower().startswith(f"https://{HOST}")
+        assert referer[len(f"https://{HOST}") :][:1] in ("", "/", ":", "?", "#")
+
+
+def secure(**sent: str) -> RequestHeaders:
+    return RequestHeaders(method="POST", host=HOST, is_https=True, **sent)

@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+from argparse import ArgumentTypeError
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -12,6 +14,8 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, transaction
 from django.test import Client
 from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
 
 from admin_management.conf import node
 from admin_management.exceptions import ConflictError, ReasonMissingError
@@ -23,6 +27,7 @@ from admin_management.launcher import (
     settle,
     start_next,
 )
+from admin_management.management.commands.hold_updates import duration
 from admin_management.models import AuditEvent, Hold, HoldQuerySet, Run, Trigger
 from admin_management.runner.plan import Plan
 from admin_management.status import read_status
@@ -376,3 +381,17 @@ class TestTheCommands:
             self.run("update_server", "--override-hold")
         self.run("update_server", "--override-hold", "--reason", "down")
         assert Run.objects.get().override_hold
+
+
+@given(st.integers(1, 99_999), st.sampled_from(["minutes", "hours", "days"]))
+def test_a_time_on_the_command_line_is_as_long_as_it_says(number: int, unit: str) -> None:
+    assert duration(f"{number}{unit[0]}") == timedelta(**{unit: number})
+
+
+@given(st.text() | st.from_regex(r"[0-9]\d{0,6}[mhds]", fullmatch=True))
+def test_any_other_text_is_no_time(text: str) -> None:
+    if re.fullmatch("[1-9][0-9]{0,4}[mhd]", text):
+        assert timedelta(0) < duration(text) <= timedelta(days=99_999)
+    else:
+        with pytest.raises(ArgumentTypeError, match="30m, 2h or 7d"):
+            duration(text)

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from hypothesis import given
+from hypothesis import strategies as st
 
 from admin_management.models import Run
 from admin_management.serializers import (
@@ -111,3 +113,43 @@ def test_a_run_is_told_with_paths_and_utc(alice: User) -> None:
     assert told["dashboard_url"] == f"/admin/dashboard/{run.pk}/"
     assert told["requested_at"] == "2026-11-24T08:00:00Z"
     assert (told["actor"], told["status"], told["duration"]) == ("alice", "queued", None)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+WISHES = ("force", "accept_rewritten", "override_hold")
+BODIES = st.fixed_dictionaries(
+    {}, optional={"reason": st.text(), **dict.fromkeys(WISHES, st.booleans())}
+)
+NAMES = st.sampled_from([*WISHES, "reason", "forse"])
+
+
+@given(BODIES, st.dictionaries(NAMES, st.sampled_from(["true", "yes", 1, 0]) | JSON, max_size=1))
+def test_a_body_is_taken_as_it_was_meant_or_its_wrong_fields_are_named(
+    body: dict[str, Any], wild: dict[str, Any]
+) -> None:
+    sent = {**body, **wild}
+    wanted = UpdateRequestSerializer(data=sent)
+    if not wanted.is_valid():
+        assert {*wanted.errors} <= {*sent, "reason"}
+        return
+    meant = wanted.validated_data
+    assert {*sent} <= {*meant}
+    assert all(meant[name] is sent.get(name, False) for name in WISHES)
+    assert {type(meant[name]) for name in WISHES} == {bool}
+    assert meant["reason"] == sent.get("reason", "").strip()
+    assert len(meant["reason"]) <= 500
+    assert "\0" not in meant["reason"]
+    assert meant["reason"] or not meant["override_hold"]
+
+
+@given(st.text() | st.integers().map(str))
+def test_an_offset_is_a_number_in_reach_or_named(text: str) -> None:
+    query = LogQuerySerializer(data={"offset": text})
+    if query.is_valid():
+        assert 0 <= query.validated_data["offset"] < 2**53
+    else:
+        assert list(query.errors) == ["offset"]

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from admin_management.conf import DEFAULT_TIMEOUTS, AdminManagementSettings, ExtraStep
 from admin_management.runner.plan import Step
@@ -137,3 +139,32 @@ def test_a_step_of_the_sites_own_is_as_it_wrote_it() -> None:
     assert step("warm", extra_steps=(extra,)) == Step(
         name="warm", argv=("{python}", "warm"), timeout=5, site_environment=True
     )
+
+
+PLACES = st.sampled_from(list(DEFAULT_TIMEOUTS))
+OWN = st.lists(st.tuples(st.sampled_from(["before", "after"]), PLACES), max_size=8)
+
+
+@given(OWN, st.booleans())
+def test_wherever_a_site_puts_its_steps_none_is_lost_and_the_order_stays(
+    places: list[tuple[str, str]], rehearse: bool
+) -> None:
+    extras = tuple(
+        ExtraStep(name=f"own {number}", argv=("x",), timeout=5, **{side: place})
+        for number, (side, place) in enumerate(places)
+    )
+    names = [each.name for each in steps(rehearse=rehearse, extra_steps=extras)]
+    built_in = [name for name in DEFAULT_TIMEOUTS if rehearse or name != "rehearsal"]
+    assert [name for name in names if name in DEFAULT_TIMEOUTS] == built_in
+    assert len(names) == len(set(names)) == len(built_in) + len(extras)
+    for extra in extras:
+        at, place = names.index(extra.name), extra.before or extra.after
+        if place in names:
+            assert (at < names.index(place)) == bool(extra.before)
+        # No other built-in step stands between one of the site's own and its place.
+        passed = (
+            names[min(at, names.index(place)) : max(at, names.index(place)) + 1]
+            if (place in names)
+            else []
+        )
+        assert {*passed} & {*DEFAULT_TIMEOUTS} <= {place}

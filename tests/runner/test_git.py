@@ -5,6 +5,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from admin_management.runner import git
 from admin_management.runner.git import GitError, Repository, environment, hardened
@@ -232,3 +234,14 @@ class TestTheTipOfARemote:
             GitError, match=r"git ls-remote: it was ended after its time-out of 0\.2"
         ):
             hangs.remote_tip("origin", "master")
+
+
+@given(st.lists(st.text(min_size=1), min_size=1), st.lists(st.text(), max_size=3))
+def test_the_words_of_a_command_come_last_and_as_they_were(
+    words: list[str], options: list[str]
+) -> None:
+    argv = hardened("git", *words, options=options)
+    before, after = argv[1 : -len(words)], argv[-len(words) :]
+    assert list(after) == words
+    assert {*before[::2]} == {"-c"}
+    assert list(before[1::2])[len(before) // 2 - len(options) :] == options

@@ -248,6 +248,38 @@ def test_any_text_is_read_as_it_was_written(output: str, message: str) -> None:
     assert progress.message == message
 
 
+LINES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+EVENTS = st.fixed_dictionaries(
+    {
+        "at": st.datetimes().map(datetime.isoformat) | LINES,
+        "event": st.sampled_from(
+            ["started", "revisions", "step_started", "child", "output", "step_finished", "finished"]
+        )
+        | LINES,
+    },
+    optional={
+        **dict.fromkeys(("name", "argv", "text", "message", "hint", "lost_lines"), LINES),
+        "step": st.integers(-2, 2) | LINES,
+        "status": st.sampled_from(["succeeded", "failed"]) | LINES,
+    },
+)
+
+
+@given(st.lists(EVENTS.map(json.dumps).map(str.encode) | st.binary(), max_size=6))
+def test_whatever_stands_in_a_file_the_good_line_after_it_is_read(lines: list[bytes]) -> None:
+    good = b'{"at": "2026-01-01T00:00:00Z", "event": "finished", "status": "rolled_back"}\n'
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "journal.jsonl"
+        path.write_bytes(b"\n".join([*lines, good]))
+        progress = replay(path)
+    assert progress.status is Status.ROLLED_BACK
+    assert all(step.status is not StepStatus.RUNNING for step in progress.steps)
+
+
 @pytest.mark.parametrize(
     "line",
     [

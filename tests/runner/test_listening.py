@@ -2,13 +2,17 @@
 
 import os
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from admin_management.runner import listening
 from admin_management.runner.listening import listening_addresses
@@ -133,3 +137,15 @@ def test_a_process_that_is_gone_listens_nowhere() -> None:
 @pytest.mark.skipif(sys.byteorder != "little", reason="the examples are of a little-endian host")
 def test_addresses_are_read_as_the_kernel_writes_them(text: str, address: tuple[str, int]) -> None:
     assert listening._address(text) == address
+
+
+@given(st.ip_addresses(), st.integers(1, 65535))
+def test_an_address_is_read_as_the_kernel_writes_it(
+    address: IPv4Address | IPv6Address, port: int
+) -> None:
+    words = struct.iter_unpack("=I", address.packed)
+    written = "".join(f"{word:08X}" for (word,) in words) + f":{port:04X}"
+    loopback = {4: "127.0.0.1", 6: "::1"}[address.version]
+    meant = ip_address(loopback) if address.is_unspecified else address
+    host, read = listening._address(written)
+    assert (ip_address(host), read) == (meant, port)

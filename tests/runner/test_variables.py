@@ -2,6 +2,9 @@
 
 import os
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from admin_management.runner.variables import for_tools
 
 
@@ -38,3 +41,18 @@ def test_the_folders_of_the_tools_are_searched_last() -> None:
     tools = ["/usr/bin/git", "/opt/node/bin/pm2", "/opt/node/bin/uv", "not-found"]
     environ = for_tools({"PATH": "/usr/local/bin"}, tools)
     assert environ["PATH"] == "/usr/local/bin:/usr/bin:/opt/node/bin"
+
+
+NAMES = st.sampled_from(["PATH", "HOME", "LC_ALL", "UV_CACHE_DIR", "SECRET_KEY", "DATABASE_URL"])
+
+
+@given(st.dictionaries(NAMES | st.text(min_size=1), st.text(), max_size=8), st.text("/ab"))
+def test_a_tool_sees_no_variable_but_those_it_is_known_to_need(
+    environ: dict[str, str], tool: str
+) -> None:
+    seen = for_tools(environ, [tool])
+    for name in seen.keys() - {"PATH", "NO_COLOR"}:
+        assert seen[name] == environ[name]
+        assert name.startswith(("LC_", "UV_")) or name.upper() not in ("SECRET_KEY", "DATABASE_URL")
+    assert not {"SECRET_KEY", "DATABASE_URL"} & seen.keys()
+    assert seen["PATH"].startswith(environ.get("PATH", os.defpath))

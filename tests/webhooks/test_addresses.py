@@ -1,6 +1,10 @@
 """Who is one sender, and whose address says nothing."""
 
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from webhooks.addresses import is_near, is_within, sender_of
 from webhooks.conf import _networks
@@ -45,3 +49,24 @@ def test_an_address_is_within_networks_of_its_own_version() -> None:
     assert within == [True] * 3
     without = [is_within(each, networks) for each in (None, "198.51.100.1", "2001:db9::1")]
     assert without == [False] * 3
+
+
+IPV6 = st.integers(0, 2**128 - 1).map(IPv6Address)
+
+
+@given(st.ip_addresses(v=4))
+def test_an_ipv4_address_is_the_same_in_every_spelling(address: IPv4Address) -> None:
+    plain, mapped = str(address), f"::ffff:{address}"
+    assert sender_of(mapped) == sender_of(plain) == plain
+    assert is_near(mapped) == is_near(plain)
+    assert is_within(mapped, [IPv4Network(f"{plain}/32")])
+
+
+@given(IPV6, st.integers(0, 127))
+def test_two_addresses_are_one_sender_if_they_differ_below_the_64(
+    address: IPv6Address, bit: int
+) -> None:
+    other = IPv6Address(int(address) ^ 1 << bit)
+    if address.ipv4_mapped is None and other.ipv4_mapped is None:
+        is_one = sender_of(str(other)) == sender_of(str(address))
+        assert is_one == (bit < 64)

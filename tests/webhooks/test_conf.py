@@ -3,6 +3,9 @@
 from typing import Any
 
 import pytest
+from django.test import override_settings
+from hypothesis import given
+from hypothesis import strategies as st
 
 from admin_management.exceptions import SettingsError
 from webhooks.conf import WebhooksSettings
@@ -85,6 +88,32 @@ def test_an_address_is_a_network_of_one(settings: Any) -> None:
 @pytest.mark.parametrize("value", ["", "refs/heads/master", "-x", "a\nb", 5])
 def test_a_branch_is_a_short_name(settings: Any, value: Any) -> None:
     assert "BRANCH" in wrong(settings, BRANCH=value)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+
+
+@given(
+    st.tuples(st.sampled_from(["REPOSITORY", "BRANCH", "SOURCES", "ENCRYPTION_KEY"]), ANYTHING)
+    | st.tuples(st.just("ALLOWED_NETWORKS"), ANYTHING | st.lists(st.ip_addresses().map(str)))
+)
+def test_any_value_is_fit_for_use_or_named(pair: tuple[str, Any]) -> None:
+    told = ""
+    with override_settings(WEBHOOKS=dict([pair])):
+        try:
+            conf = WebhooksSettings.load()
+        except SettingsError as error:
+            told, conf = str(error), None
+    if conf is None:
+        assert told.startswith(f'WEBHOOKS["{pair[0]}"]')
+    else:
+        [source] = conf.sources
+        assert source.branch.isprintable()
+        assert not source.branch.startswith("-")
 
 
 SITE = {"REPOSITORY": "octocat/site", "SECRET": "the secret of the site"}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from webhooks import github
 from webhooks.exceptions import ParseError, RefusedError, UnverifiedError
 from webhooks.github import (
+    MAX_CONTENT_TYPE,
     MAX_NAME,
     MAX_REF,
     Payload,
@@ -26,6 +27,7 @@ from .payloads import AFTER, BEFORE, FORM, JSON, SECRET, as_form, as_json, push,
 VECTOR = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
 ANY_CHARACTER = st.characters(min_codepoint=0, max_codepoint=sys.maxunicode)
 ANY_TEXT = st.text(ANY_CHARACTER)
+BLANKS = st.text(" \t\r\n", max_size=40)
 LONG_ENOUGH = st.text(min_size=16, max_size=80).filter(is_usable)
 
 
@@ -159,6 +161,12 @@ def test_a_body_in_pieces_verifies_like_the_whole(pieces: list[bytes]) -> None:
     for piece in pieces:
         verifier.update(piece)
     verifier.verify()
+
+
+@given(secret=st.text(max_size=40), before=BLANKS, after=BLANKS)
+def test_blanks_around_a_secret_make_it_no_better(secret: str, before: str, after: str) -> None:
+    assert is_usable(before + secret + after) == is_usable(secret)
+    assert not is_usable(before + secret.strip()[:15] + after)
 
 
 def test_a_push_says_what_was_pushed_where_and_by_whom() -> None:
@@ -413,3 +421,30 @@ def test_any_bytes_are_refused_or_fit_to_be_stored(body: bytes, content_type: st
 @given(payload=LIKE_A_PUSH)
 def test_anything_like_a_push_is_refused_or_fit_to_be_stored(payload: object) -> None:
     check_that_it_is_refused_or_fit_to_be_stored(JSON, json.dumps(payload).encode())
+
+
+HOOKS = st.fixed_dictionaries(
+    {
+        "config": st.fixed_dictionaries(
+            {},
+            optional={"content_type": ANY_TEXT, "insecure_ssl": st.sampled_from(["0", "1", 0, 1])},
+        ),
+        "events": st.lists(st.sampled_from(["push", "*", "issues"])),
+    }
+)
+
+
+@given(hook=HOOKS | st.dictionaries(st.sampled_from(["config", "events"]), VALUES))
+def test_anything_like_a_ping_is_refused_or_told_as_github_sent_it(hook: Any) -> None:
+    try:
+        payload = parse(event="ping", content_type=JSON, body=json.dumps({"hook": hook}).encode())
+    except ParseError:
+        return
+    config = hook.get("config") or {}
+    insecure = config.get("insecure_ssl")
+    assert payload.insecure_ssl is (None if insecure is None else str(insecure) == "1")
+    events = hook.get("events")
+    sends = None if events is None else any(each in ("push", "*") for each in events)
+    assert payload.sends_pushes is sends
+    assert payload.content_type.isprintable()
+    assert len(payload.content_type) <= MAX_CONTENT_TYPE

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.settings import SECRET_KEY
 from webhooks.exceptions import SealedError
@@ -69,3 +71,17 @@ def test_without_any_key_nothing_opens(settings: Any) -> None:
     sealed = seal(VALUE)
     settings.SECRET_KEY = ""
     assert not is_open(sealed)
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_any_secret_is_the_same_when_it_is_opened(secret: str) -> None:
+    assert unseal(seal(secret)) == secret
+
+
+@given(st.text(), st.integers(0, 99), st.sampled_from("Aa0-"))
+def test_what_was_changed_or_never_sealed_is_not_opened(text: str, at: int, put: str) -> None:
+    sealed = seal(VALUE)
+    forged = sealed[:at] + put + sealed[at + 1 :]
+    for each in (text, *([forged] if forged != sealed else [])):
+        with pytest.raises(SealedError):
+            unseal(each)

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from hypothesis import given
+from hypothesis import strategies as st
 
 from webhooks.checks import check_settings
 from webhooks.github import Payload
@@ -61,6 +63,28 @@ def test_everything_else_is_ignored_for_a_reason(
     payload: Payload, given: dict[str, Any], reason: str
 ) -> None:
     assert why(payload, **given) == reason
+
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "event": {"event": "issues"},
+    "deleted": {"deleted": True},
+    "repository": {"repository": "octocat/other"},
+    "ref": {"ref": "refs/tags/main"},
+}
+
+
+@given(st.sets(st.sampled_from(sorted(FAULTS))), st.lists(st.booleans(), min_size=12, max_size=12))
+def test_an_update_is_asked_for_by_a_push_to_that_branch_of_that_repository_alone(
+    faults: set[str], upper: list[bool]
+) -> None:
+    pairs = zip("octocat/site", upper, strict=True)
+    name = "".join(each.upper() if is_upper else each for each, is_upper in pairs)
+    facts: dict[str, Any] = {"ref": "refs/heads/main", "repository": name}
+    for fault in faults:
+        facts |= FAULTS[fault]
+    told = why(changed(**facts), repository="octocat/site", branch="main")
+    assert (told == "") == (not faults)
+    assert "octocat/site" not in told
 
 
 OF_THE_SITE = "the secret of the site"

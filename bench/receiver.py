@@ -307,7 +307,9 @@ def measure_memory(bench: Bench) -> dict[str, float]:
     for name, size in bodies.items():
         port = free_port()
         with bench.site(port, "--threads", "16") as pid:
-            send_large(port, 1000)
+            # Each thread opens its connection to the database before, and not meanwhile.
+            with ThreadPoolExecutor(16) as pool:
+                list(pool.map(send_large, [port] * 800, [SIZE] * 800))
             worker = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
             before = memory(worker, "VmRSS")
             Path(f"/proc/{worker}/clear_refs").write_text("5")

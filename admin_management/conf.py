@@ -6,6 +6,7 @@ import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self, TypeGuard
@@ -145,7 +146,13 @@ def secret_values() -> list[str]:
 
 def redactor() -> Redactor:
     """Hides the secrets of the settings and of this process's variables."""
-    return Redactor([*secret_values(), *secrets_in_environment(os.environ)])
+    return _redactor_of((*secret_values(), *secrets_in_environment(os.environ)))
+
+
+@lru_cache(maxsize=1)
+def _redactor_of(secrets: tuple[str, ...]) -> Redactor:
+    # Some hundred spellings make a pattern that takes longer to build than a page.
+    return Redactor(secrets)
 
 
 def _secrets_in(name: str, value: object) -> Iterator[str]:

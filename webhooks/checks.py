@@ -23,6 +23,7 @@ def check_settings(
     """E001-E003: a setting is wrong, a stored secret cannot be read, the secret is too short.
 
     W001: there is no secret. W003: it is padded. W004: GitHub still signs with the older one.
+    W005: a stored secret is of no source.
     """
     try:
         conf = WebhooksSettings.load()
@@ -33,7 +34,16 @@ def check_settings(
     for source in conf.sources:
         own = [secret for secret in stored if secret.source == source.name]
         found += _of_the_setting(source) if source.has_secret else _of_the_stored(source, own)
-    return found
+    names = {source.name for source in conf.sources}
+    return found + [_of_no_source(secret) for secret in stored if secret.source not in names]
+
+
+def _of_no_source(secret: Secret) -> checks.Warning:
+    return checks.Warning(
+        f"The webhook secret {secret} is not accepted: WEBHOOKS names no source {secret.source!r}.",
+        hint=f"Retire it: manage.py webhook_secret retire {secret}.",
+        id="github_webhooks.W005",
+    )
 
 
 def _of_the_setting(source: Source) -> list[checks.CheckMessage]:

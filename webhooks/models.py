@@ -126,6 +126,16 @@ class Delivery(models.Model):
         if self._state.adding:
             self.save(force_insert=True)
 
+    def repeat(self, said: "Delivery") -> None:
+        """Write down that this ping came once more: how the webhook is set up may have changed."""
+        self._say(said)
+        self.received_at = said.received_at
+        self.save()
+
+    def _say(self, said: "Delivery") -> None:
+        for name in (*SAID, "secret", "source", "address"):
+            setattr(self, name, getattr(said, name))
+
     def set_replayed(self, earlier: "Delivery") -> None:
         """Write down that this delivery is ``earlier`` under another id, and asks for nothing."""
         self.outcome = Outcome.REPLAYED.value
@@ -138,8 +148,7 @@ class Delivery(models.Model):
         The actor of the run may be another: a request joins a run that already waits. Raises
         IntegrityError like ``keep``.
         """
-        for name in SAID:
-            setattr(self, name, getattr(said, name))
+        self._say(said)
         self.run, self.outcome, self.reason = run, Outcome.REQUESTED.value, ""
         self.save()
         AuditEvent.objects.append(
@@ -176,20 +185,20 @@ class SecretQuerySet(models.QuerySet["Secret"]):
         GitHub may sign with either, so a person says which one goes. Raises SettingsError.
         """
         value = secrets.token_hex(32)
+        name = hashlib.sha256(value.encode()).hexdigest()[:FINGERPRINT]
+        facts: dict[str, Any] = {"secret": name} | ({"source": source} if source else {})
         with transaction.atomic():
-            before = list(self.active_of(source).select_for_update())
+            # First, because it waits for who makes another one at this moment.
+            AuditEvent.objects.append(Kind.SECRET_MADE, actor=created_by, **facts)
+            before = list(self.active_of(source))
             if len(before) >= MOST_SECRETS:
                 names = " and ".join(each.fingerprint for each in before)
                 raise ConflictError(f"Two secrets are accepted, {names}: retire one of them first.")
             secret = self.create(
-                sealed=seal(value),
-                fingerprint=hashlib.sha256(value.encode()).hexdigest()[:FINGERPRINT],
-                source=source,
-                created_by=created_by,
+                sealed=seal(value), fingerprint=name, source=source, created_by=created_by
             )
             for each in before:
                 each.set_retirement(secret.created_at + overlap)
-            AuditEvent.objects.append(Kind.SECRET_MADE, actor=created_by, secret=secret.fingerprint)
         return secret, value
 
 

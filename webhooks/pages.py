@@ -17,7 +17,7 @@ def new_secret(request: HttpRequest) -> HttpResponse:
     name = request.POST.get("source", "")
     try:
         source = WebhooksSettings.load().source(name)
-        secret, value = Secret.objects.make(created_by=str(request.user), source=name)
+        secret, value = Secret.objects.make(created_by=_who(request), source=name)
     except (ConflictError, SettingsError) as error:
         messages.error(request, str(error))
         return redirect("admin_management:dashboard")
@@ -38,6 +38,10 @@ def retire_secret(request: HttpRequest, fingerprint: str) -> HttpResponse:
     if secret is None:
         messages.error(request, f"No secret that is accepted is called {fingerprint}.")
     else:
-        secret.retire(by=str(request.user))
+        secret.retire(by=_who(request))
         messages.success(request, f"The webhook secret {secret} is accepted no longer.")
     return redirect("admin_management:dashboard")
+
+
+def _who(request: HttpRequest) -> str:
+    return str(request.user.get_username())[:200]

@@ -96,6 +96,8 @@ def _record(request: HttpRequest, new: Delivery) -> HttpResponse:
         # Under the id of yet another delivery a replay must not change what that one has said.
         if earlier and not delivery.led_to_a_run and delivery.body_sha256 == new.body_sha256:
             delivery.set_replayed(earlier)
+        elif own and own.outcome == new.outcome == Outcome.PING:
+            own.repeat(new)
         delivery.keep()
     _settle()
     return _answer(delivery, 200 if is_old or delivery.outcome == Outcome.PING else 202)

@@ -9,11 +9,12 @@ from . import pm2
 from .execution import StepFailedError
 from .git import GitError, Repository
 from .plan import Plan
-from .redact import Redactor
+from .redact import Redactor, looks_secret
 
 SHOWN_FILES = 5
 
-_PASSWORD = re.compile(r"://[^/\s]*:[^/\s]*@")
+_USER_INFO = re.compile(r"://([^/]*)@")
+_QUERY = re.compile(r"[?&]([^=&]+)=[^&]")
 
 
 def check_all(plan: Plan, repository: Repository, environ: Mapping[str, str]) -> None:
@@ -21,7 +22,9 @@ def check_all(plan: Plan, repository: Repository, environ: Mapping[str, str]) ->
     check_tools(plan)
     check_work_tree(plan.checkout, repository)
     check_branch(plan.checkout, plan.branch, repository)
-    check_remote_address(plan.remote, repository)
+    if not plan.target:
+        # Going back asks no remote.
+        check_remote_address(plan.remote, repository)
     check_clean(plan.checkout, repository)
     check_pm2_process(plan, environ)
 
@@ -68,7 +71,7 @@ def check_remote_address(remote: str, repository: Repository) -> None:
             f"The checkout has no remote {remote}.",
             hint=f'git remote add {remote} ADDRESS, or set ADMIN_MANAGEMENT["REMOTE"].',
         )
-    if _PASSWORD.search(url) or Redactor([]).line(url) != url:
+    if _holds_credential(url):
         raise StepFailedError(
             f"The address of {remote} holds a password or token, in the clear.",
             hint=f"Revoke it, then: git remote set-url {remote} ADDRESS, without it. If "
@@ -76,6 +79,13 @@ def check_remote_address(remote: str, repository: Repository) -> None:
             "--get-regexp insteadof tells where it comes from. Use an SSH deploy key, or a "
             "credential helper.",
         )
+
+
+def _holds_credential(url: str) -> bool:
+    """A password, a user that has the shape of a token, or a token in the query."""
+    user = "".join(_USER_INFO.findall(url))
+    is_token = Redactor([]).line(user) != user
+    return ":" in user or is_token or any(map(looks_secret, _QUERY.findall(url)))
 
 
 def check_clean(checkout: str, repository: Repository) -> None:

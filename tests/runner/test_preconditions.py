@@ -83,6 +83,7 @@ def test_a_remote_that_is_not_there(site: Site) -> None:
         "https://alice:hunter2@example.com/site.git",
         "https://ghp_0123456789abcdefghij0123456789abcdef@example.com/site.git",
         "ssh://git:hunter2@example.com/site.git",
+        "https://example.com/site.git?private_token=hunter2",
     ],
 )
 def test_a_remote_with_a_credential_in_its_address(site: Site, url: str) -> None:
@@ -108,11 +109,21 @@ def test_a_credential_that_gits_configuration_puts_into_the_address(site: Site) 
         "git@example.com:site.git",
         "ssh://git@example.com:2222/site.git",
         "https://alice@example.com:8443/a:b@c/site.git",
+        "https://my-organisation-name@example.com/my-organisation-name/site/_git/site",
+        "ssh://APKAEIBAERJR2EXAMPLE@example.com/v1/repos/site",
+        "ssh://[2001:db8::1]/srv/a@b.git",
+        "https://example.com/site.git?ref=main",
     ],
 )
 def test_a_user_in_the_address_is_no_credential(site: Site, url: str) -> None:
     site.checkout.git("remote", "set-url", "origin", url)
     check_all(site.plan, Repository(site.checkout.path, GIT, site.environ), site.environ)
+
+
+def test_going_back_asks_no_remote_whatever_its_address(site: Site) -> None:
+    site.checkout.git("remote", "remove", "origin")
+    plan = replace(site.plan, target="0" * 40)
+    check_all(plan, Repository(site.checkout.path, GIT, site.environ), site.environ)
 
 
 def test_local_changes(site: Site) -> None:

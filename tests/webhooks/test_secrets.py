@@ -115,6 +115,7 @@ def test_a_third_is_refused_until_a_person_says_which_one_goes() -> None:
         make()
     with pytest.raises(CommandError, match="retire one of them"):
         run("new")
+    assert AuditEvent.objects.count() == 2, "what was refused is not written down as made"
     run("retire", str(first))
     assert len(run("new")[0]) == 1
 

@@ -173,8 +173,11 @@ class TestTwoSources:
         for arguments in ((), ("--source", "other")):
             with pytest.raises(CommandError, match="The sources are site, theme"):
                 run("new", *arguments)
-        _, value = Secret.objects.make(created_by="alice")
+        secret, value = Secret.objects.make(created_by="alice")
         assert signed(deliver, push_of("theme", "main"), value).status_code == 403
+        assert "not accepted: WEBHOOKS names no such source" in run("list")[0]
+        told = {str(message.id): str(message.hint) for message in check_settings()}
+        assert f"webhook_secret retire {secret}" in told["github_webhooks.W005"]
 
     def test_the_dashboard_shows_each_with_its_own_ping(self, deliver: Deliver) -> None:
         signed(deliver, ping(), OF_THE_SITE, event="ping")
@@ -183,6 +186,25 @@ class TestTwoSources:
         assert site.advice == ()
         assert theme.ping is None
         assert "webhook_secret new --source theme" in theme.problem
+
+
+def test_a_ping_that_comes_again_tells_which_source_it_is_of_now(
+    deliver: Deliver, settings: Any, db: None
+) -> None:
+    settings.WEBHOOKS = {"SECRET": OF_THE_SITE}
+    body = as_json(ping())
+    for _ in range(2):
+        deliver(
+            ping(),
+            event="ping",
+            X_GitHub_Delivery="1",
+            X_Hub_Signature_256=signature(body, OF_THE_SITE),
+        )
+        settings.WEBHOOKS = {
+            "SOURCES": {"site": {"REPOSITORY": "octocat/site", "SECRET": OF_THE_SITE}}
+        }
+    [site] = read_panel().sources
+    assert site.ping == Delivery.objects.get()
 
 
 def test_a_secret_of_a_source_is_not_accepted_without_sources(

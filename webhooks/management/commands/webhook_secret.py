@@ -63,6 +63,7 @@ class Command(BaseCommand):
         self._tell_of_the_setting()
 
     def _list(self, **_: object) -> None:
+        names = {source.name for source in WebhooksSettings.load().sources}
         for secret in Secret.objects.all():
             used = f"last used {secret.last_used_at:%Y-%m-%d %H:%M}" if secret.last_used_at else ""
             facts = (
@@ -70,7 +71,9 @@ class Command(BaseCommand):
                 *([f"of {secret.source}"] if secret.source else []),
                 f"made {secret.created_at:%Y-%m-%d %H:%M} by {secret.created_by}",
                 used or "never used",
-                secret.standing,
+                secret.standing
+                if secret.source in names
+                else "not accepted: WEBHOOKS names no such source",
             )
             self.stdout.write("  ".join(facts))
         self._tell_of_the_setting()

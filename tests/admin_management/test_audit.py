@@ -85,3 +85,7 @@ def test_no_way_round_the_manager_changes_an_event() -> None:
         AuditEvent.objects.bulk_create([event], update_conflicts=True)
     with pytest.raises(AppendOnlyError):
         AuditEvent._base_manager.all().delete()
+    with pytest.raises(AppendOnlyError):
+        event.save()
+    with pytest.raises(AppendOnlyError):
+        event.delete()

@@ -74,11 +74,12 @@ def send(seed: str, inputs: int, say: Callable[[str], object]) -> bool:
             say(f"case {number}: {status}")
         if number == inputs // 10:
             begun_with = rss()
+    ended_with = rss()
     kept = set(Delivery.objects.values_list("delivery_id", flat=True).iterator())
     say(f"answers: {dict(sorted(statuses.items()))}")
     say(f"accepted: {len(accepted)} deliveries; rows: {len(kept)}, {len(kept ^ accepted)} differ")
     say("slowest: " + ", ".join(f"{took * 1000:.0f} ms (case {n})" for took, n in slowest))
-    say(f"memory: {begun_with:.0f} MB after a tenth, {rss():.0f} MB at the end")
+    say(f"memory: {begun_with:.0f} MB after a tenth, {ended_with:.0f} MB at the end")
     return kept == accepted and not any(status >= 500 for status in statuses)
 
 

@@ -10,24 +10,18 @@ number make it again.
 import argparse
 import logging
 import os
-import resource
 import secrets
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from unittest.mock import patch
 
-ROOT = Path(__file__).resolve().parent.parent
+from bench.memory import memory
+from bench.report import Report
+
 SLOWEST = 5
-
-
-def rss() -> float:
-    """Megabytes of memory that the process has now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 1e6
 
 
 def nothing() -> None:
@@ -36,7 +30,6 @@ def nothing() -> None:
 
 def prepare(folder: str) -> None:
     """The tests' site with a database in the folder."""
-    sys.path.insert(0, str(ROOT))
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "TEST_SQLITE_FILE": f"{folder}/db.sqlite3",
@@ -59,7 +52,7 @@ def send(seed: str, inputs: int, say: Callable[[str], object]) -> bool:
     statuses: Counter[int] = Counter()
     accepted: set[str] = set()
     slowest: list[tuple[float, int]] = []
-    begun_with = rss()
+    begun_with = memory(os.getpid(), "VmRSS")
     for number in range(inputs):
         case = make_case(seed, number, secret=SECRET)
         request = case.request()
@@ -73,8 +66,8 @@ def send(seed: str, inputs: int, say: Callable[[str], object]) -> bool:
         if status >= 500:
             say(f"case {number}: {status}")
         if number == inputs // 10:
-            begun_with = rss()
-    ended_with = rss()
+            begun_with = memory(os.getpid(), "VmRSS")
+    ended_with = memory(os.getpid(), "VmRSS")
     kept = set(Delivery.objects.values_list("delivery_id", flat=True).iterator())
     say(f"answers: {dict(sorted(statuses.items()))}")
     say(f"accepted: {len(accepted)} deliveries; rows: {len(kept)}, {len(kept ^ accepted)} differ")
@@ -89,13 +82,8 @@ def main() -> int:
     parser.add_argument("--seed", default=secrets.token_hex(4))
     parser.add_argument("--write", action="store_true", help="into bench/results/fuzz.txt")
     options = parser.parse_args()
-    told: list[str] = []
-
-    def say(line: str) -> None:
-        told.append(line)
-        print(line, flush=True)
-
-    say(f"seed {options.seed}, {options.inputs:,} inputs")
+    report = Report()
+    report.say(f"seed {options.seed}, {options.inputs:,} inputs")
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         prepare(folder)
         # Runs are asked for and not started: they would update this checkout.
@@ -103,9 +91,9 @@ def main() -> int:
             patch("admin_management.launcher.start_next", nothing),
             patch("webhooks.views.settle", nothing),
         ):
-            is_good = send(options.seed, options.inputs, say)
+            is_good = send(options.seed, options.inputs, report.say)
     if options.write:
-        (ROOT / "bench/results/fuzz.txt").write_text("\n".join(told) + "\n")
+        report.write("fuzz")
     return 0 if is_good else 1
 
 

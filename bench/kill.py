@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from admin_management.runner.lock import Lock
+from bench.report import Report
 from bench.update import change
 from demo.live_site import LiveSite
 from demo.tools import ROOT, Toolbox
@@ -92,16 +93,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--write", action="store_true", help="into bench/results/kill.txt")
     options = parser.parse_args()
-    told = []
-
-    def say(line: str) -> None:
-        told.append(line)
-        print(line, flush=True)
-
-    say(f"seed {options.seed}")
-    violations = kill_many(options.kills, random.Random(options.seed), say)
+    report = Report()
+    report.say(f"seed {options.seed}")
+    violations = kill_many(options.kills, random.Random(options.seed), report.say)
     if options.write:
-        (ROOT / "bench/results/kill.txt").write_text("\n".join(told) + "\n")
+        report.write("kill")
     return 1 if violations else 0
 
 

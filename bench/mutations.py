@@ -17,7 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from bench.report import Report
+from demo.tools import ROOT
 
 COPIED = ("admin_management", "webhooks", "demo", "bench", "tests", "pyproject.toml", "README.md")
 
@@ -307,8 +308,8 @@ MUTATIONS = (
     Mutation(
         "a remote with a credential in its address is refused",
         f"{RUNNER}/preconditions.py",
-        "    check_remote_address(plan.remote, repository)\n",
-        "",
+        "check_remote_address(plan.remote, repository)",
+        "pass",
         "tests/runner/test_preconditions.py -k credential",
     ),
     Mutation(
@@ -438,15 +439,10 @@ def main() -> int:
     parser.add_argument("--only", default="", help="those with this in their guard or file")
     parser.add_argument("--write", action="store_true", help="into bench/results/mutations.txt")
     options = parser.parse_args()
-    told: list[str] = []
-
-    def say(line: str) -> None:
-        told.append(line)
-        print(line, flush=True)
-
-    missed = take_away(options.only, say)
+    report = Report()
+    missed = take_away(options.only, report.say)
     if options.write:
-        (ROOT / "bench/results/mutations.txt").write_text("\n".join(told) + "\n")
+        report.write("mutations")
     return 1 if missed else 0
 
 

@@ -12,14 +12,11 @@ Exit code 1 if a goal is missed.
 """
 
 import argparse
-import hashlib
-import hmac
 import http.client
 import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -32,7 +29,10 @@ from pathlib import Path
 
 from admin_management.runner.lock import Lock
 from admin_management.runner.state import StateDirectory
-from demo.tools import ROOT, Toolbox, progress, require
+from bench.memory import memory
+from bench.report import Report
+from demo.tools import ROOT, Toolbox, free_port, progress, require
+from tests.webhooks.payloads import signature
 
 HERE = ROOT / "bench" / "receivers"
 SECRET = "a secret of the bench, of no value"
@@ -64,7 +64,6 @@ class Rate:
     per_second: float
     p50: float
     p99: float
-    refused: int
 
 
 class Bench:
@@ -84,10 +83,10 @@ class Bench:
     def prepare(self) -> None:
         self._make_requests()
         self.checkout.mkdir()
-        self._run("git", "init", "--quiet", str(self.checkout))
+        self.run("git", "init", "--quiet", str(self.checkout))
         state = StateDirectory.of(self.checkout)
         state.create()
-        self._run(sys.executable, "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0")
+        self.run(sys.executable, "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0")
         shutil.move(self.database, self.folder / "empty.sqlite3")
 
     @property
@@ -114,10 +113,10 @@ class Bench:
         (self.folder / "head").write_text(head)
         (self.folder / "tail").write_text(tail)
         bodies = (f"{head}{number:040}{tail}" for number in range(1, SIGNATURES + 1))
-        lines = "\n".join(signature(body.encode()) for body in bodies)
+        lines = "\n".join(signature(body.encode(), SECRET) for body in bodies)
         (self.folder / "signatures").write_text(lines + "\n")
 
-    def _run(self, *argv: str) -> None:
+    def run(self, *argv: str) -> None:
         subprocess.run(argv, cwd=ROOT, env=self.environ, check=True)
 
     @contextmanager
@@ -162,18 +161,7 @@ class Bench:
             per_second=facts["requests"] / (facts["microseconds"] / 1e6),
             p50=facts["p50"] / 1000,
             p99=facts["p99"] / 1000,
-            refused=facts["not_2xx"],
         )
-
-
-def signature(body: bytes) -> str:
-    return hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def await_answer(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -243,7 +231,7 @@ def octokit(bench: Bench, port: int) -> Iterator[str]:
     folder.mkdir(exist_ok=True)
     shutil.copy(HERE / "octokit.mjs", folder)
     with progress("Installing @octokit/webhooks"):
-        bench._run("npm", "install", "--silent", "--prefix", str(folder), "@octokit/webhooks")
+        bench.run("npm", "install", "--silent", "--prefix", str(folder), "@octokit/webhooks")
     with bench.server("node", str(folder / "octokit.mjs"), str(port), port=port):
         yield "/"
 
@@ -253,9 +241,9 @@ def gidgethub(bench: Bench, port: int) -> Iterator[str]:
     uv = str(Toolbox(ROOT / ".demo").uv)
     python = bench.folder / "gidgethub" / "bin" / "python"
     with progress("Installing gidgethub and aiohttp"):
-        bench._run(uv, "venv", "--quiet", "--python", sys.executable, str(python.parents[1]))
+        bench.run(uv, "venv", "--quiet", "--python", sys.executable, str(python.parents[1]))
         packages = ("gidgethub", "aiohttp")
-        bench._run(uv, "pip", "install", "--quiet", "--python", str(python), *packages)
+        bench.run(uv, "pip", "install", "--quiet", "--python", str(python), *packages)
     program = str(HERE / "gidgethub_on_aiohttp.py")
     with bench.server(str(python), program, str(port), port=port, cwd=bench.folder):
         yield "/"
@@ -337,13 +325,6 @@ def send_large(port: int, size: int) -> int:
         connection.close()
 
 
-def memory(pid: int, name: str) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) / 1000
-    raise KeyError(name)
-
-
 def judge(
     rates: dict[str, list[Rate]], grown: dict[str, float], say: Callable[[str], object]
 ) -> bool:
@@ -379,23 +360,18 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="into bench/results/receiver.txt")
     options = parser.parse_args()
     require("wrk", "apt-get install wrk")
-    told: list[str] = []
-
-    def say(line: str) -> None:
-        told.append(line)
-        print(line, flush=True)
-
+    report = Report()
     with tempfile.TemporaryDirectory(prefix="receiver-") as folder:
         bench = Bench(Path(folder), options.seconds)
         bench.prepare()
-        say(f"Medians of {options.rounds} rounds of {options.seconds:g} s, pushes of 8 KB.")
-        say(f"{'':<26} {'conc':>4} {'rate':>11} {'p50':>11} {'p99':>11}")
-        rates = measure_site(bench, options.rounds, say)
+        report.say(f"Medians of {options.rounds} rounds of {options.seconds:g} s, pushes of 8 KB.")
+        report.say(f"{'':<26} {'conc':>4} {'rate':>11} {'p50':>11} {'p99':>11}")
+        rates = measure_site(bench, options.rounds, report.say)
         if not options.alone:
-            measure_others(bench, say)
-        is_good = judge(rates, measure_memory(bench), say)
+            measure_others(bench, report.say)
+        is_good = judge(rates, measure_memory(bench), report.say)
     if options.write:
-        (ROOT / "bench/results/receiver.txt").write_text("\n".join(told) + "\n")
+        report.write("receiver")
     return 0 if is_good else 1
 
 

@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -26,7 +25,7 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from demo.live_site import NOTICE, PROCESS, LiveSite
-from demo.tools import ROOT, Toolbox
+from demo.tools import ROOT, Toolbox, free_port
 from tests.end_to_end.waiting import wait_for
 from tests.serve.steady import Answer, Visitors
 
@@ -101,7 +100,7 @@ def measure(
     toolbox.install_pm2()
     found: dict[str, list[Measured]] = {way.name: [] for way in ways}
     with tempfile.TemporaryDirectory() as folder:
-        site = LiveSite(Path(folder) / "site", _free_port(), toolbox)
+        site = LiveSite(Path(folder) / "site", free_port(), toolbox)
         try:
             site.create()
             for number in range(rounds):
@@ -197,13 +196,6 @@ def _table(found: dict[str, list[Measured]], options: argparse.Namespace) -> lis
         shown = [f"{median(values):.0f} ({max(values):.0f})" for values in cells]
         lines.append(f"{name:24}" + "".join(f"{cell:>15}" for cell in shown))
     return lines
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from admin_management.runner.lock import Lock
+from bench.report import Report
 from demo.live_site import NOTICE, PROCESS, LiveSite
 from demo.tools import ROOT, Toolbox
 
@@ -161,15 +162,11 @@ def main() -> None:
     parser.add_argument("--kind", choices=GOALS, action="append", help="only these changes")
     parser.add_argument("--write", action="store_true", help="into bench/results/update.txt")
     options = parser.parse_args()
-    told = [f"Medians of {options.rounds} alternating rounds on 2 cores."]
-
-    def say(line: str) -> None:
-        told.append(line)
-        print(line, flush=True)
-
-    measure(options.rounds, options.kind or list(GOALS), say)
+    report = Report()
+    report.say(f"Medians of {options.rounds} alternating rounds on 2 cores.")
+    measure(options.rounds, options.kind or list(GOALS), report.say)
     if options.write:
-        (ROOT / "bench/results/update.txt").write_text("\n".join(told) + "\n")
+        report.write("update")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Nothing outside that folder is changed, but for the caches of pip, uv and npm.
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -36,6 +37,14 @@ def progress(what: str) -> Iterator[None]:
         print("failed", flush=True)
         raise
     print(f"{time.monotonic() - started:.1f} s", flush=True)
+
+
+def free_port() -> int:
+    """A port of this machine's own address at which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def require(program: str, advice: str) -> str:

@@ -5,7 +5,8 @@ import shlex
 
 import pytest
 
-from bench.mutations import MUTATIONS, ROOT, Mutation
+from bench.mutations import MUTATIONS, Mutation
+from demo.tools import ROOT
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.guard)

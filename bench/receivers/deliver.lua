@@ -25,7 +25,7 @@ function request()
     ["Content-Type"] = "application/json",
     ["X-GitHub-Event"] = event,
     ["X-GitHub-Delivery"] = string.format("00000000-0000-4000-8000-%012d", number),
-    ["X-Hub-Signature-256"] = "sha256=" .. (is_good and signatures[number] or string.rep("0", 64)),
+    ["X-Hub-Signature-256"] = is_good and signatures[number] or "sha256=" .. string.rep("0", 64),
   }, head .. string.format("%040d", number) .. tail)
 end
 

@@ -1,7 +1,6 @@
 """The live site that the tests of this folder share."""
 
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,14 +8,7 @@ from pathlib import Path
 import pytest
 
 from demo.live_site import LiveSite
-from demo.tools import ROOT, Toolbox
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+from demo.tools import ROOT, Toolbox, free_port
 
 
 @contextmanager

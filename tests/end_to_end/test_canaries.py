@@ -30,8 +30,7 @@ import pytest
 from admin_management.runner.journal import replay
 from admin_management.runner.redact import REDACTED
 from demo.live_site import REPOSITORY, STAFF, LiveSite
-from demo.tools import Toolbox
-from tests.end_to_end.conftest import free_port
+from demo.tools import Toolbox, free_port
 from tests.end_to_end.waiting import PATIENCE, finished, wait_for
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("live_site")]

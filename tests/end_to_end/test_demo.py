@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.tools import ROOT, Toolbox
-from tests.end_to_end.conftest import free_port
+from demo.tools import ROOT, Toolbox, free_port
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("demo")]
 

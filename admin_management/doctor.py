@@ -264,8 +264,7 @@ def check_changes(site: Site) -> str:
 
 
 def check_remote_address(site: Site) -> str:
-    preconditions.check_remote_address(site.conf.remote, site.repository)
-    return site.repository.remote_url(site.conf.remote)
+    return preconditions.check_remote_address(site.conf.remote, site.repository)
 
 
 def check_remote(site: Site) -> str:

@@ -14,7 +14,6 @@ from .models import Secret
 from .sources import Source
 
 MAKE_ONE = 'Make one with python3 -c "import secrets; print(secrets.token_hex(32))".'
-STORE_ONE = "Make one with manage.py webhook_secret new, and give it to GitHub too."
 
 
 def check_settings(
@@ -47,7 +46,7 @@ def _of_no_source(secret: Secret) -> checks.Warning:
 
 
 def _of_the_setting(source: Source) -> list[checks.CheckMessage]:
-    setting = f'{source.setting}["SECRET"]'
+    setting = source.secret_setting
     if not is_usable(source.secret):
         return [
             checks.Error(
@@ -92,16 +91,14 @@ def _of_the_stored(source: Source, secrets: list[Secret]) -> list[checks.CheckMe
 
 
 def _missing(source: Source) -> checks.Warning:
-    if source.name:
-        return checks.Warning(
-            f"The source {source.name} has no secret: no delivery of {source.repository} is "
-            "accepted.",
-            hint=f"Make one with manage.py webhook_secret new --source {source.name}, and give it "
-            "to GitHub too.",
-            id="github_webhooks.W001",
-        )
     problem = "There is no secret: webhooks are off and every delivery is answered 503."
-    return checks.Warning(problem, hint=STORE_ONE, id="github_webhooks.W001")
+    if source.name:
+        problem = (
+            f"The source {source.name} has no secret: no delivery of {source.repository} is "
+            "accepted."
+        )
+    hint = f"Make one with {source.secret_command}, and give it to GitHub too."
+    return checks.Warning(problem, hint=hint, id="github_webhooks.W001")
 
 
 def _stored() -> list[Secret]:

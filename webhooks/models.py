@@ -176,6 +176,9 @@ class SecretQuerySet(models.QuerySet["Secret"]):
         """Those of one source; at most two."""
         return self.active().filter(source=source)
 
+    def active_called(self, fingerprint: str) -> "Secret | None":
+        return self.active().filter(fingerprint=fingerprint).first()
+
     def make(
         self, *, created_by: str, overlap: timedelta = OVERLAP, source: str = ""
     ) -> tuple["Secret", str]:

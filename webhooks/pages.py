@@ -34,7 +34,7 @@ def new_secret(request: HttpRequest) -> HttpResponse:
 @staff_page("POST")
 def retire_secret(request: HttpRequest, fingerprint: str) -> HttpResponse:
     """Accept a secret no longer, from now on."""
-    secret = Secret.objects.active().filter(fingerprint=fingerprint).first()
+    secret = Secret.objects.active_called(fingerprint)
     if secret is None:
         messages.error(request, f"No secret that is accepted is called {fingerprint}.")
     else:

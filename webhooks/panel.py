@@ -101,11 +101,10 @@ def _read(source: Source) -> SourcePanel:
 
 def _why_closed(source: Source, secrets: list[Secret]) -> str:
     if source.has_secret:
-        setting = f'{source.setting}["SECRET"]'
-        return "" if is_usable(source.secret) else f"{setting} is too short to be accepted."
+        too_short = f"{source.secret_setting} is too short to be accepted."
+        return "" if is_usable(source.secret) else too_short
     if not secrets:
-        command = f"webhook_secret new{f' --source {source.name}' if source.name else ''}"
-        return f"No delivery is accepted: make a secret here, or with manage.py {command}."
+        return f"No delivery is accepted: make a secret here, or with {source.secret_command}."
     if not any(secret.is_readable for secret in secrets):
         return "No delivery is accepted: no secret can be decrypted. See manage.py check."
     return ""

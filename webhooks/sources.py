@@ -22,6 +22,15 @@ class Source:
         return setting_of(self.name)
 
     @property
+    def secret_setting(self) -> str:
+        return f'{self.setting}["SECRET"]'
+
+    @property
+    def secret_command(self) -> str:
+        """What stores a secret of it."""
+        return f"manage.py webhook_secret new{f' --source {self.name}' if self.name else ''}"
+
+    @property
     def has_secret(self) -> bool:
         """Whether a secret is set here. It is then the only one, however good it is."""
         return bool(self.secret.strip())

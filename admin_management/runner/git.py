@@ -172,14 +172,11 @@ class Repository:
         """Variables for a command that asks ``remote``: its transport, and its own key."""
         configuration = self._configuration()
         url = _remote_url(configuration, remote)
-        chosen = environment(self._inherited, remote_is_a_path=_is_a_path(url))
+        chosen = environment(self._inherited, remote_is_a_path=is_a_path(url))
         # GIT_SSH_COMMAND would overrule it.
         if commands := configuration.get("core.sshcommand"):
             chosen["GIT_SSH_COMMAND"] = self._inherited.get("GIT_SSH_COMMAND") or commands[-1]
         return chosen
-
-    def remote_is_a_path(self, remote: str) -> bool:
-        return _is_a_path(self.remote_url(remote))
 
     def _configuration(self) -> dict[str, list[str]]:
         """All that git is configured with, as git-config(1) lists it."""
@@ -208,5 +205,6 @@ def _remote_url(configuration: Mapping[str, list[str]], remote: str) -> str:
     return base + url.removeprefix(beginning)
 
 
-def _is_a_path(url: str) -> bool:
+def is_a_path(url: str) -> bool:
+    """Whether an address is one of this machine's own folders."""
     return url.startswith(("/", ".", "file://"))

@@ -63,8 +63,8 @@ def check_branch(checkout: str, expected: str, repository: Repository) -> None:
         )
 
 
-def check_remote_address(remote: str, repository: Repository) -> None:
-    """A password or token in it is shown by every program that names the remote."""
+def check_remote_address(remote: str, repository: Repository) -> str:
+    """The address. A password or token in it is shown by every program that names the remote."""
     url = repository.remote_url(remote)
     if not url:
         raise StepFailedError(
@@ -79,6 +79,7 @@ def check_remote_address(remote: str, repository: Repository) -> None:
             "--get-regexp insteadof tells where it comes from. Use an SSH deploy key, or a "
             "credential helper.",
         )
+    return url
 
 
 def _holds_credential(url: str) -> bool:

@@ -160,14 +160,14 @@ def test_a_path_is_told_from_an_address(
 ) -> None:
     checkout.git("remote", "set-url", "origin", url)
     assert repository.remote_url("origin") == url
-    assert repository.remote_is_a_path("origin") is is_a_path
+    assert git.is_a_path(repository.remote_url("origin")) is is_a_path
     allowed = repository.environment_for("origin")["GIT_ALLOW_PROTOCOL"].split(":")
     assert ("file" in allowed) is is_a_path
 
 
 def test_a_remote_that_is_not_configured_has_no_address(repository: Repository) -> None:
     assert repository.remote_url("upstream") == ""
-    assert not repository.remote_is_a_path("upstream")
+    assert not git.is_a_path(repository.remote_url("upstream"))
 
 
 def test_the_address_is_the_one_that_git_goes_to(

@@ -1,10 +1,9 @@
 """Each source speaks for its own repository and branch, and is known by its own secret."""
 
-from io import StringIO
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from webhooks.sources import Source
 
 from .conftest import Deliver
 from .payloads import AFTER, BEFORE, REPOSITORY, as_json, ping, push, signature
+from .test_secrets import run
 
 PUSH = Payload(
     event="push",
@@ -112,16 +112,10 @@ def signed(deliver: Deliver, payload: dict[str, Any], secret: str, event: str = 
     return deliver(payload, event=event, X_Hub_Signature_256=signed_with)
 
 
-def run(*arguments: str) -> list[str]:
-    out = StringIO()
-    call_command("webhook_secret", *arguments, stdout=out, stderr=StringIO())
-    return out.getvalue().splitlines()
-
-
 @pytest.mark.usefixtures("two_sources")
 class TestTwoSources:
     def test_each_asks_for_an_update_with_its_own_secret(self, deliver: Deliver) -> None:
-        [of_the_theme] = run("new", "--source", "theme")
+        [of_the_theme], _ = run("new", "--source", "theme")
         site, theme = push_of("site", "master"), push_of("theme", "main", after=BEFORE)
         assert signed(deliver, site, OF_THE_SITE).json()["outcome"] == "requested"
         assert signed(deliver, theme, of_the_theme).json()["outcome"] == "requested"
@@ -131,7 +125,7 @@ class TestTwoSources:
     def test_who_knows_the_secret_of_one_does_not_speak_for_the_other(
         self, deliver: Deliver
     ) -> None:
-        [of_the_theme] = run("new", "--source", "theme")
+        [of_the_theme], _ = run("new", "--source", "theme")
         for payload, secret in (
             (push_of("site", "master"), of_the_theme),
             (push_of("theme", "main"), OF_THE_SITE),
@@ -165,7 +159,7 @@ class TestTwoSources:
             run("new", "--source", "theme")
         run("new", "--source", "site")
         assert sorted(each.source for each in Secret.objects.all()) == ["site", "theme", "theme"]
-        assert all(" of theme" in line or " of site" in line for line in run("list"))
+        assert all(" of theme" in line or " of site" in line for line in run("list")[0])
 
     def test_a_secret_of_no_source_is_not_made_and_one_from_before_is_not_accepted(
         self, deliver: Deliver
@@ -175,7 +169,7 @@ class TestTwoSources:
                 run("new", *arguments)
         secret, value = Secret.objects.make(created_by="alice")
         assert signed(deliver, push_of("theme", "main"), value).status_code == 403
-        assert "not accepted: WEBHOOKS names no such source" in run("list")[0]
+        assert "not accepted: WEBHOOKS names no such source" in run("list")[0][0]
         told = {str(message.id): str(message.hint) for message in check_settings()}
         assert f"webhook_secret retire {secret}" in told["github_webhooks.W005"]
 

@@ -79,7 +79,7 @@ class Command(BaseCommand):
         self._tell_of_the_setting()
 
     def _retire(self, *, fingerprint: str, **_: object) -> None:
-        secret = Secret.objects.active().filter(fingerprint=fingerprint).first()
+        secret = Secret.objects.active_called(fingerprint)
         if secret is None:
             raise CommandError(f"No secret that is accepted has the fingerprint {fingerprint!r}.")
         secret.retire(by=Requester.at_the_shell().name)
@@ -89,6 +89,6 @@ class Command(BaseCommand):
         for source in WebhooksSettings.load().sources:
             if source.has_secret:
                 self.stderr.write(
-                    f'{source.setting}["SECRET"] is set and wins: its stored secrets are not used '
+                    f"{source.secret_setting} is set and wins: its stored secrets are not used "
                     "until it is gone."
                 )

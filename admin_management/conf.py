@@ -1,4 +1,4 @@
-"""The settings: one dict, ``ADMIN_MANAGEMENT``, read at use so that ``override_settings`` works."""
+"""The settings: one dict, ``ADMIN_MANAGEMENT``, read again whenever a test overrides it."""
 
 import os
 import re
@@ -13,6 +13,8 @@ from typing import Any, Self, TypeGuard
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 
 from .exceptions import SettingsError
 from .runner.git import Repository
@@ -72,6 +74,7 @@ class AdminManagementSettings:
     recent_login: float = 0
 
     @classmethod
+    @lru_cache(maxsize=1)
     def load(cls) -> Self:
         """The settings as they are now; raises SettingsError for the first wrong one."""
         given = getattr(settings, "ADMIN_MANAGEMENT", {})
@@ -91,6 +94,12 @@ class AdminManagementSettings:
         if values.get("recent_login", 0) != 0:
             values["recent_login"] = _seconds("recent_login", values["recent_login"])
         return cls(**values)
+
+
+@receiver(setting_changed)
+def read_again(**_: object) -> None:
+    """Tests change settings, and nobody else does."""
+    AdminManagementSettings.load.cache_clear()
 
 
 def read_keys(setting: str, given: object, known: set[str]) -> dict[str, Any]:

@@ -196,7 +196,7 @@ MUTATIONS = (
     Mutation(
         "who is refused too often waits",
         "webhooks/views.py",
-        "    if Refusal.objects.too_many_from(address):",
+        "    if TALLY.too_many_from(address):",
         "    if False:",
         "tests/webhooks/test_refusals.py -k too_many_from_one",
     ),

@@ -13,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 
 from admin_management.permissions import Permission as Ours
 from admin_management.throttling import COUNTS
+from webhooks.tally import Tally
 
 IDENTITY = ("-c", "user.name=Tester", "-c", "user.email=tester@example.com")
 
@@ -72,6 +73,12 @@ def django_db_modify_db_settings(
 def nothing_counted() -> None:
     """No test is throttled for what the ones before it did."""
     COUNTS.clear()
+
+
+@pytest.fixture(autouse=True)
+def refusals_are_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timer's thread has a connection of its own, outside of the test's transaction."""
+    monkeypatch.setattr(Tally, "_write_later", Tally.write)
 
 
 @pytest.fixture

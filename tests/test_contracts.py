@@ -33,7 +33,7 @@ PURE = {
         "cryptography.hazmat.primitives.hmac",
         "webhooks.exceptions",
     },
-    "webhooks/addresses.py": {"ipaddress"},
+    "webhooks/addresses.py": {"functools", "ipaddress"},
     "webhooks/exceptions.py": {"admin_management.exceptions"},
     "admin_management/exceptions.py": {"django.core.exceptions"},
 }

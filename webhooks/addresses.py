@@ -1,6 +1,7 @@
 """Which addresses are one sender, and which say nothing about who sent. Pure functions, no I/O."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Network = IPv4Network | IPv6Network
@@ -15,6 +16,7 @@ NEAR: tuple[Network, ...] = tuple(
 """Where a reverse proxy is: all that it lets through comes from there, GitHub's deliveries too."""
 
 
+@lru_cache
 def sender_of(address: str | None) -> str:
     """What an address is counted as: itself, or its /64, which one IPv6 customer owns whole.
 
@@ -26,6 +28,7 @@ def sender_of(address: str | None) -> str:
     return str(found or "")
 
 
+@lru_cache
 def is_near(address: str | None) -> bool:
     """Whether it may be a proxy's, or is none at all: then it does not tell senders apart."""
     found = _parsed(address)

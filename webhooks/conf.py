@@ -1,12 +1,15 @@
-"""The settings: one dict, ``WEBHOOKS``, read at use so that ``override_settings`` works."""
+"""The settings: one dict, ``WEBHOOKS``, read again whenever a test overrides it."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_network
 from typing import Any, Self
 
 from django.conf import settings
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 
 from admin_management.conf import AdminManagementSettings, read_keys
 from admin_management.exceptions import SettingsError
@@ -39,6 +42,7 @@ class WebhooksSettings:
     allowed_networks: tuple[Network, ...] = ()
 
     @classmethod
+    @lru_cache(maxsize=1)
     def load(cls) -> Self:
         """The settings as they are now; raises SettingsError for the first wrong one."""
         given = getattr(settings, "WEBHOOKS", {})
@@ -59,6 +63,12 @@ class WebhooksSettings:
                 hint=f"The sources are {names}." if names else "It names none at all.",
             )
         return by_name[name]
+
+
+@receiver(setting_changed)
+def read_again(**_: object) -> None:
+    """Tests change settings, and nobody else does."""
+    WebhooksSettings.load.cache_clear()
 
 
 def _wrong(key: str, problem: str, hint: str, setting: str = "WEBHOOKS") -> SettingsError:

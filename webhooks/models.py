@@ -3,20 +3,21 @@
 import hashlib
 import logging
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from django.db import Error as DatabaseFailure
-from django.db import IntegrityError, connections, models, router, transaction
-from django.db.models import Q, Sum
+from django.db import IntegrityError, models, transaction
+from django.db.models import F, Q, Sum
 from django.utils import timezone
 
 from admin_management.audit import Kind
 from admin_management.exceptions import ConflictError
 from admin_management.models import AuditEvent, Run
 
-from .addresses import is_near, sender_of
+from .addresses import sender_of
 from .conf import LONGEST_NAME
 from .exceptions import Reason, SealedError
 from .github import MAX_CONTENT_TYPE, MAX_NAME, MAX_REF, Payload
@@ -299,60 +300,43 @@ STRANGERS = (Reason.SIGNATURE, Reason.NETWORK, Reason.TOO_LARGE, Reason.UNREADAB
 """What is held against a sender: what nobody needs who knows the secret."""
 
 
-ADD_ONE = (
-    "UPDATE github_webhooks_refusal SET count = count + 1 "
-    "WHERE address = %s AND reason = %s AND minute = %s"
-)
+Refused = tuple[str, Reason, datetime]
+"""What is counted: the sender, why it was refused, and in which minute."""
 
 
 class RefusalQuerySet(models.QuerySet["Refusal"]):
     """How often deliveries were refused."""
 
-    def count_one(self, address: str | None, reason: Reason) -> None:
-        """Count one refusal of now: an update, or once a minute an insert. Never raises."""
-        minute = timezone.now().replace(second=0, microsecond=0)
-        row = {"address": sender_of(address), "reason": reason.value, "minute": minute}
-        try:
-            if not self._add_to(row):
-                self._begin(row)
-        except DatabaseFailure:
-            logger.exception("A refusal could not be counted")
+    def add(self, counts: Mapping[Refused, int]) -> None:
+        """Add so many to each count: an update, or once a minute an insert."""
+        newest = None
+        with transaction.atomic():
+            # In one order, so that no two processes wait for each other.
+            for refused, count in sorted(counts.items()):
+                if not self._add_to(refused, count):
+                    newest = self._begin(refused, count) or newest
+            if newest:
+                newest.forget_old_ones()
 
-    def _add_to(self, row: dict[str, Any]) -> bool:
-        database = connections[router.db_for_write(Refusal)]
-        minute = database.ops.adapt_datetimefield_value(row["minute"])
-        # Said by the ORM this takes fifteen times as long, and a flood says it each time.
-        with database.cursor() as cursor:
-            cursor.execute(ADD_ONE, [row["address"], row["reason"], minute])
-            return bool(cursor.rowcount)
+    def _add_to(self, refused: Refused, count: int) -> bool:
+        address, reason, minute = refused
+        row = self.filter(address=address, reason=reason, minute=minute)
+        return bool(row.update(count=F("count") + count))
 
-    def _begin(self, row: dict[str, Any]) -> None:
+    def _begin(self, refused: Refused, count: int) -> "Refusal | None":
+        address, reason, minute = refused
         try:
             with transaction.atomic():
-                begun = self.create(**row)
+                return self.create(address=address, reason=reason, minute=minute, count=count)
         except IntegrityError:  # another process was faster
-            self._add_to(row)
-            return
-        # Ids follow time, so this needs no counting.
-        old = Q(minute__lt=begun.minute - REFUSALS_KEPT) | Q(pk__lte=begun.pk - MOST_REFUSALS)
-        self.filter(old).delete()
+            self._add_to(refused, count)
+            return None
 
-    def too_many_from(self, address: str | None) -> bool:
-        """Whether this sender must wait. Never one whose address others share with it.
-
-        That is a proxy's, or one that a verified delivery has come from: anybody can have GitHub
-        send us deliveries that are signed with a secret of their own. Never raises.
-        """
-        if is_near(address):
-            return False
+    def held_against(self, sender: str) -> int:
+        """How often it was refused of late for what nobody needs who knows the secret."""
         since = timezone.now() - WINDOW
-        against = self.filter(address=sender_of(address), reason__in=STRANGERS, minute__gt=since)
-        try:
-            refused = against.aggregate(total=Sum("count"))["total"] or 0
-            return refused >= PATIENCE and not Delivery.objects.from_sender(address).exists()
-        except DatabaseFailure:
-            logger.exception("Refusals could not be looked up")
-            return False
+        against = self.filter(address=sender, reason__in=STRANGERS, minute__gt=since)
+        return against.aggregate(total=Sum("count"))["total"] or 0
 
 
 class Refusal(models.Model):
@@ -377,3 +361,9 @@ class Refusal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.count} {self.reason} from {self.address}"
+
+    def forget_old_ones(self) -> None:
+        """Delete what is too old or too much, seen from this one, the newest."""
+        # Ids follow time, so this needs no counting.
+        old = Q(minute__lt=self.minute - REFUSALS_KEPT) | Q(pk__lte=self.pk - MOST_REFUSALS)
+        Refusal.objects.filter(old).delete()

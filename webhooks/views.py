@@ -29,7 +29,8 @@ from .exceptions import (
 )
 from .github import Verifier, parse
 from .keyring import Key, keys_of
-from .models import WINDOW, Delivery, Outcome, Refusal
+from .models import WINDOW, Delivery, Outcome
+from .tally import TALLY
 
 logger = logging.getLogger("webhooks")
 
@@ -105,7 +106,7 @@ def _record(request: HttpRequest, new: Delivery) -> HttpResponse:
 
 def _refuse(request: HttpRequest, error: RefusedError) -> HttpResponse:
     logger.warning("Delivery refused: %s", error)
-    Refusal.objects.count_one(address_of(request), error.reason)
+    TALLY.count(address_of(request), error.reason)
     response = JsonResponse({"error": str(error)}, status=error.status)
     if isinstance(error, TooManyError):
         response["Retry-After"] = str(int(WINDOW.total_seconds()))
@@ -126,7 +127,7 @@ def _let_in(request: HttpRequest, conf: WebhooksSettings) -> None:
     address = address_of(request)
     if conf.allowed_networks and not is_within(address, conf.allowed_networks):
         raise NetworkError
-    if Refusal.objects.too_many_from(address):
+    if TALLY.too_many_from(address):
         raise TooManyError
 
 

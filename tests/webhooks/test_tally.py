@@ -1,0 +1,90 @@
+"""Refusals are counted at once and written a moment later; nobody gains by that moment."""
+
+import threading
+from collections.abc import Iterator
+from threading import Timer
+from typing import Any
+
+import pytest
+
+from webhooks import tally
+from webhooks.exceptions import Reason
+from webhooks.models import PATIENCE
+from webhooks.tally import TALLY, Tally
+
+from .test_refusals import STRANGER, counted, refuse, send
+
+
+@pytest.fixture
+def not_written_yet(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(Tally, "_write_later", lambda self: None)
+    yield
+    TALLY.write()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_came_meanwhile_is_written_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    started: list[Timer] = []
+
+    class Watched(Timer):
+        def start(self) -> None:
+            started.append(self)
+            super().start()
+
+    monkeypatch.setattr(tally, "Timer", Watched)
+    refuse(STRANGER, 3)
+    refuse("198.51.100.9", 2)
+    assert counted() == {}
+    (timer,) = started
+    timer.join()
+    assert counted() == {(STRANGER, "signature"): 3, ("198.51.100.9", "signature"): 2}
+    refuse(STRANGER, 1)
+    started[1].join()
+    assert counted()[STRANGER, "signature"] == 4
+
+
+def test_a_sender_must_wait_for_what_is_not_written_yet(not_written_yet: None) -> None:
+    for _ in range(PATIENCE):
+        assert send(STRANGER, secret="not our secret at all").status_code == 403
+    assert counted() == {}
+    assert send(STRANGER).status_code == 429
+    assert send("192.0.2.8").status_code == 202
+
+
+def test_what_is_written_and_what_is_not_is_held_against_a_sender_once(
+    not_written_yet: None,
+) -> None:
+    refuse(STRANGER, PATIENCE // 2)
+    TALLY.write()
+    refuse(STRANGER, PATIENCE // 2 - 1)
+    assert not TALLY.too_many_from(STRANGER)
+    refuse(STRANGER, 1)
+    assert TALLY.too_many_from(STRANGER)
+
+
+def test_a_malformed_delivery_is_not_held_against_a_sender(not_written_yet: None) -> None:
+    refuse(STRANGER, PATIENCE, Reason.MALFORMED)
+    assert not TALLY.too_many_from(STRANGER)
+
+
+@pytest.mark.django_db
+def test_where_there_is_no_thread_to_be_had_it_is_written_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.undo()
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    refuse(STRANGER, 1)
+    assert counted() == {(STRANGER, "signature"): 1}
+
+
+def test_a_flood_is_one_update(not_written_yet: None, django_assert_num_queries: Any) -> None:
+    refuse(STRANGER, 1)
+    TALLY.write()
+    refuse(STRANGER, 500)
+    with django_assert_num_queries(3):  # a savepoint, the update, the savepoint's release
+        TALLY.write()
+    assert counted() == {(STRANGER, "signature"): 501}

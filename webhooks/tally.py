@@ -1,0 +1,83 @@
+"""Refusals are counted in memory at once and in the database a moment later, however many come."""
+
+import logging
+from collections import Counter
+from threading import Lock, Timer
+
+from django.db import Error as DatabaseFailure
+from django.db import connections
+from django.utils import timezone
+
+from .addresses import is_near, sender_of
+from .exceptions import Reason
+from .models import PATIENCE, STRANGERS, Delivery, Refusal, Refused
+
+logger = logging.getLogger("webhooks")
+
+WRITTEN_AFTER = 1.0
+"""Seconds: a flood costs one transaction in that time, and not one for each request."""
+
+
+class Tally:
+    """The refusals of this process that are not in the database yet. For all its threads.
+
+    A process that is killed loses those of the last second; one that ends waits until they are
+    written.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._counts: Counter[Refused] = Counter()
+
+    def count(self, address: str | None, reason: Reason) -> None:
+        """Count one refusal of now. Never raises."""
+        minute = timezone.now().replace(second=0, microsecond=0)
+        with self._lock:
+            is_first = not self._counts
+            self._counts[sender_of(address), reason, minute] += 1
+        if is_first:
+            self._write_later()
+
+    def too_many_from(self, address: str | None) -> bool:
+        """Whether this sender must wait. Never one whose address others share with it.
+
+        That is a proxy's, or one that a verified delivery has come from: anybody can have GitHub
+        send us deliveries that are signed with a secret of their own. Never raises.
+        """
+        if is_near(address):
+            return False
+        sender = sender_of(address)
+        try:
+            refused = self._held_against(sender) + Refusal.objects.held_against(sender)
+            return refused >= PATIENCE and not Delivery.objects.from_sender(address).exists()
+        except DatabaseFailure:
+            logger.exception("Refusals could not be looked up")
+            return False
+
+    def write(self) -> None:
+        """Bring what was counted into the database. Never raises."""
+        with self._lock:
+            counts, self._counts = self._counts, Counter()
+        try:
+            Refusal.objects.add(counts)
+        except DatabaseFailure:
+            logger.exception("%d refusals could not be counted", counts.total())
+
+    def _held_against(self, sender: str) -> int:
+        with self._lock:
+            counts = self._counts.copy()
+        return sum(counts[each] for each in counts if each[0] == sender and each[1] in STRANGERS)
+
+    def _write_later(self) -> None:
+        try:
+            Timer(WRITTEN_AFTER, self._write_and_close).start()
+        except RuntimeError:  # the system gives no thread, or this process is ending
+            self.write()
+
+    def _write_and_close(self) -> None:
+        self.write()
+        # Connections belong to threads, and this one ends.
+        connections.close_all()
+
+
+TALLY = Tally()

@@ -21,10 +21,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from admin_management.runner.lock import Lock
@@ -289,22 +290,28 @@ def measure_others(bench: Bench, say: Callable[[str], object]) -> None:
 
 
 def measure_memory(bench: Bench) -> dict[str, float]:
-    """Megabytes that a worker with 16 threads has grown by, with 16 bodies of 25 MB at once."""
+    """Megabytes that a worker has grown by, with 16 bodies of 25 MB sent to it at once."""
     bodies = {"wrong signature": LARGE, "declared too large": LARGE + 1}
+    workers = {"a worker": (), "a worker of 16 threads": ("--threads", "16")}
     grown = {}
-    for name, size in bodies.items():
-        port = free_port()
-        with bench.site(port, "--threads", "16") as pid:
-            # Each thread opens its connection to the database before, and not meanwhile.
-            with ThreadPoolExecutor(16) as pool:
-                list(pool.map(send_large, [port] * 800, [SIZE] * 800))
-            worker = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
-            before = memory(worker, "VmRSS")
-            Path(f"/proc/{worker}/clear_refs").write_text("5")
-            with ThreadPoolExecutor(16) as pool:
-                statuses = set(pool.map(send_large, [port] * 16, [size] * 16))
-            grown[f"{name}, {statuses}"] = memory(worker, "VmHWM") - before
+    for (name, size), (worker, options) in product(bodies.items(), workers.items()):
+        growth, statuses = _growth(bench, size, options)
+        grown[f"{name}, {worker}, {statuses}"] = growth
     return grown
+
+
+def _growth(bench: Bench, size: int, options: Sequence[str]) -> tuple[float, set[int]]:
+    port = free_port()
+    with bench.site(port, *options) as pid:
+        # Each thread opens its connection to the database before, and not meanwhile.
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(send_large, [port] * 800, [SIZE] * 800))
+        worker = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        before = memory(worker, "VmRSS")
+        Path(f"/proc/{worker}/clear_refs").write_text("5")
+        with ThreadPoolExecutor(16) as pool:
+            statuses = set(pool.map(send_large, [port] * 16, [size] * 16))
+        return memory(worker, "VmHWM") - before, statuses
 
 
 def send_large(port: int, size: int) -> int:

@@ -33,7 +33,7 @@ from demo.live_site import REPOSITORY, STAFF, LiveSite
 from demo.tools import Toolbox, free_port
 from tests.end_to_end.waiting import PATIENCE, finished, wait_for
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("live_site")]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("other_live_site")]
 
 MARK = secrets.token_hex(5)
 """At both ends of every canary, so that a half of one is found as well."""

@@ -15,7 +15,7 @@ from admin_management.runner.journal import replay
 from demo.live_site import LiveSite
 from tests.end_to_end.waiting import finished, wait_for
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("live_site")]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("other_live_site")]
 
 STEPS = [
     "preconditions",

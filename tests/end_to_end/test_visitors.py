@@ -14,7 +14,7 @@ from tests.end_to_end.conftest import running_site
 from tests.end_to_end.waiting import finished
 from tests.serve.steady import Visitors
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("live_site")]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("other_live_site")]
 
 REQUESTS = 1000
 BEFORE = 100

@@ -1,12 +1,17 @@
 """Refusals are counted at once and written a moment later; nobody gains by that moment."""
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from threading import Timer
 from typing import Any
 
 import pytest
+from django.db import connection
 
+from demo.tools import ROOT
 from webhooks import tally
 from webhooks.exceptions import Reason
 from webhooks.models import PATIENCE
@@ -42,6 +47,20 @@ def test_what_came_meanwhile_is_written_by_one_thread(monkeypatch: pytest.Monkey
     refuse(STRANGER, 1)
     started[1].join()
     assert counted()[STRANGER, "signature"] == 4
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_that_ends_waits_until_they_are_written() -> None:
+    program = (
+        "import sys, django; from tests import settings;"
+        "settings.DATABASES['default']['NAME'] = sys.argv[1]; django.setup();"
+        "from webhooks.exceptions import Reason; from webhooks.tally import TALLY;"
+        f"TALLY.count({STRANGER!r}, Reason.SIGNATURE)"
+    )
+    environ = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"}
+    name = str(connection.settings_dict["NAME"])
+    subprocess.run((sys.executable, "-c", program, name), check=True, cwd=ROOT, env=environ)
+    assert counted() == {(STRANGER, "signature"): 1}
 
 
 def test_a_sender_must_wait_for_what_is_not_written_yet(not_written_yet: None) -> None:

@@ -60,7 +60,7 @@ class Tally:
             counts, self._counts = self._counts, Counter()
         try:
             Refusal.objects.add(counts)
-        except DatabaseFailure:
+        except Exception:  # in a thread nobody else would hear of it
             logger.exception("%d refusals could not be counted", counts.total())
 
     def _held_against(self, sender: str) -> int:

@@ -594,7 +594,7 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
         **facts: object,
     ) -> "AuditEvent":
         """Add an event at the end. Waits for the other writers: ``seq`` has no gaps."""
-        with transaction.atomic(savepoint=False):
+        with transaction.atomic(using=router.db_for_write(AuditHead), savepoint=False):
             seq = AuditHead.advance()
             at = (at or timezone.now()).astimezone(UTC)
             facts = facts | {"run": str(run.pk)} if run else facts
@@ -700,7 +700,7 @@ class AuditHead(models.Model):
     @classmethod
     def advance(cls) -> int:
         """The next ``seq``. Its row stays locked until the surrounding transaction ends."""
-        # Said by the ORM this takes twenty times as long, and each delivery says it twice.
+        # Said by the ORM this takes twenty times as long, and each push says it twice.
         with connections[router.db_for_write(cls)].cursor() as cursor:
             cursor.execute(ADVANCE, [cls.ONLY])
             if not cursor.rowcount:

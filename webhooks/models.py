@@ -315,8 +315,8 @@ class RefusalQuerySet(models.QuerySet["Refusal"]):
             for refused, count in sorted(counts.items()):
                 if not self._add_to(refused, count):
                     newest = self._begin(refused, count) or newest
-            if newest:
-                newest.forget_old_ones()
+        if newest:
+            newest.forget_old_ones()
 
     def _add_to(self, refused: Refused, count: int) -> bool:
         address, reason, minute = refused

@@ -17,6 +17,9 @@ logger = logging.getLogger("webhooks")
 WRITTEN_AFTER = 1.0
 """Seconds: a flood costs one transaction in that time, and not one for each request."""
 
+MOST_AT_ONCE = 100
+"""Counts in that transaction, which keeps others from writing. More are on nobody's account."""
+
 
 class Tally:
     """The refusals of this process that are not in the database yet. For all its threads.
@@ -28,14 +31,20 @@ class Tally:
     def __init__(self) -> None:
         self._lock = Lock()
         self._counts: Counter[Refused] = Counter()
+        self._being_written: Counter[Refused] = Counter()
+        # One writer at a time, however long the database keeps it waiting.
+        self._has_writer = False
 
     def count(self, address: str | None, reason: Reason) -> None:
         """Count one refusal of now. Never raises."""
         minute = timezone.now().replace(second=0, microsecond=0)
+        refused: Refused = (sender_of(address), reason, minute)
         with self._lock:
-            is_first = not self._counts
-            self._counts[sender_of(address), reason, minute] += 1
-        if is_first:
+            if refused not in self._counts and len(self._counts) >= MOST_AT_ONCE:
+                refused = ("", reason, minute)
+            self._counts[refused] += 1
+            had_writer, self._has_writer = self._has_writer, True
+        if not had_writer:
             self._write_later()
 
     def too_many_from(self, address: str | None) -> bool:
@@ -57,15 +66,22 @@ class Tally:
     def write(self) -> None:
         """Bring what was counted into the database. Never raises."""
         with self._lock:
-            counts, self._counts = self._counts, Counter()
+            counts = self._being_written = self._counts
+            self._counts = Counter()
         try:
             Refusal.objects.add(counts)
         except Exception:  # in a thread nobody else would hear of it
             logger.exception("%d refusals could not be counted", counts.total())
+        with self._lock:
+            self._being_written = Counter()
+            self._has_writer = bool(self._counts)
+            has_more = self._has_writer
+        if has_more:
+            self._write_later()
 
     def _held_against(self, sender: str) -> int:
         with self._lock:
-            counts = self._counts.copy()
+            counts = self._counts + self._being_written
         return sum(counts[each] for each in counts if each[0] == sender and each[1] in STRANGERS)
 
     def _write_later(self) -> None:

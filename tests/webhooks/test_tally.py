@@ -4,17 +4,18 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from threading import Timer
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from demo.tools import ROOT
 from webhooks import tally
 from webhooks.exceptions import Reason
-from webhooks.models import PATIENCE
+from webhooks.models import PATIENCE, RefusalQuerySet, Refused
 from webhooks.tally import TALLY, Tally
 
 from .test_refusals import STRANGER, counted, refuse, send
@@ -31,17 +32,23 @@ def not_written_yet(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 def test_what_came_meanwhile_is_written_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     started: list[Timer] = []
+    its_time = threading.Event()
 
     class Watched(Timer):
         def start(self) -> None:
             started.append(self)
             super().start()
 
+        def run(self) -> None:
+            its_time.wait()
+            self.function()
+
     monkeypatch.setattr(tally, "Timer", Watched)
     refuse(STRANGER, 3)
     refuse("198.51.100.9", 2)
     assert counted() == {}
     (timer,) = started
+    its_time.set()
     timer.join()
     assert counted() == {(STRANGER, "signature"): 3, ("198.51.100.9", "signature"): 2}
     refuse(STRANGER, 1)
@@ -100,10 +107,53 @@ def test_where_there_is_no_thread_to_be_had_it_is_written_at_once(
     assert counted() == {(STRANGER, "signature"): 1}
 
 
-def test_a_flood_is_one_update(not_written_yet: None, django_assert_num_queries: Any) -> None:
+def test_a_flood_is_one_update(
+    not_written_yet: None, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)
     refuse(STRANGER, 1)
     TALLY.write()
     refuse(STRANGER, 500)
     with django_assert_num_queries(3):  # a savepoint, the update, the savepoint's release
         TALLY.write()
     assert counted() == {(STRANGER, "signature"): 501}
+
+
+def test_many_senders_at_once_are_counted_on_nobodys_account(
+    not_written_yet: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would be a row in a transaction that keeps the site from writing."""
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    monkeypatch.setattr(tally, "MOST_AT_ONCE", 3)
+    for each in range(5):
+        refuse(f"198.51.100.{each}", 2)
+    TALLY.write()
+    assert counted() == {("", "signature"): 4} | {
+        (f"198.51.100.{each}", "signature"): 2 for each in range(3)
+    }
+
+
+@pytest.mark.django_db
+def test_while_one_writes_nobody_else_does_and_nothing_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    writers: list[str] = []
+    monkeypatch.setattr(TALLY, "_write_later", lambda: writers.append("one more"))
+    real = RefusalQuerySet.add
+
+    def add(self: RefusalQuerySet, counts: Mapping[Refused, int]) -> None:
+        if len(writers) == 1:
+            refuse(STRANGER, PATIENCE // 2)  # while the database keeps the writer waiting
+            assert len(writers) == 1
+            assert TALLY.too_many_from(STRANGER)
+        real(self, counts)
+
+    monkeypatch.setattr(RefusalQuerySet, "add", add)
+    refuse(STRANGER, PATIENCE // 2)
+    TALLY.write()
+    assert len(writers) == 2
+    TALLY.write()
+    assert len(writers) == 2
+    assert counted() == {(STRANGER, "signature"): PATIENCE // 2 * 2}

@@ -364,6 +364,6 @@ class Refusal(models.Model):
 
     def forget_old_ones(self) -> None:
         """Delete what is too old or too much, seen from this one, the newest."""
-        # Ids follow time, so this needs no counting.
+        # Ids follow time, but for the few of one write, so this needs no counting.
         old = Q(minute__lt=self.minute - REFUSALS_KEPT) | Q(pk__lte=self.pk - MOST_REFUSALS)
         Refusal.objects.filter(old).delete()

@@ -74,8 +74,7 @@ class Tally:
             logger.exception("%d refusals could not be counted", counts.total())
         with self._lock:
             self._being_written = Counter()
-            self._has_writer = bool(self._counts)
-            has_more = self._has_writer
+            has_more = self._has_writer = bool(self._counts)
         if has_more:
             self._write_later()
 

@@ -23,11 +23,11 @@ from django.conf import settings
 from django.db import connections, transaction
 
 from .audit import Kind
-from .conf import AdminManagementSettings, find_git, find_tool, secret_values
+from .conf import AdminManagementSettings, find_git, find_tool, node, secret_values
 from .exceptions import ConflictError, ReasonMissingError, WrongUserError
 from .going_back import find_way_back, migrations_to_reverse
 from .health import visit
-from .models import AuditEvent, Hold, Options, Run, StepRun, Trigger
+from .models import AuditEvent, Hold, Options, Run, StepRun, Trigger, running_on
 from .runner import __name__ as runner_package
 from .runner.git import GitError
 from .runner.journal import Progress, replay
@@ -224,7 +224,7 @@ def settle() -> int:
     Idempotent, and cheap when there is nothing to do. Returns how many runs were settled.
     """
     settled = 0
-    if Run.objects.here().running().exists():
+    if running_on.exists(node()):
         try:
             state = _state()
         except (NotAGitCheckoutError, WrongUserError):

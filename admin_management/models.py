@@ -17,6 +17,7 @@ from django.utils import timezone
 from .audit import Kind, canonical_text
 from .conf import node
 from .exceptions import AppendOnlyError, ConflictError, KeyReusedError
+from .prepared import Prepared
 from .runner.journal import Progress, StepProgress
 from .runner.status import Status, StepStatus
 
@@ -102,7 +103,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         """
         wishes = {name: True for name, wish in options.items() if wish}
         for _ in range(JOINING_TRIES):
-            waiting = self.here().queued().filter(target_revision="").first()
+            waiting = next(iter(waiting_updates_of(node())), None)
             if waiting is None:
                 try:
                     with transaction.atomic():
@@ -275,6 +276,18 @@ class Run(models.Model):
         ]
 
 
+@Prepared
+def running_on(node: str) -> models.QuerySet[Run]:
+    """The run of this machine that goes on, or has not been settled yet."""
+    return Run.objects.running().filter(node=node)
+
+
+@Prepared
+def waiting_updates_of(node: str) -> models.QuerySet[Run]:
+    """The update of this machine that waits; not a rollback."""
+    return Run.objects.queued().filter(node=node, target_revision="")
+
+
 class StepRun(models.Model):
     """The record of one step in one run. ``exit_code`` is null when a signal ended it."""
 
@@ -336,8 +349,11 @@ class HoldQuerySet(models.QuerySet["Hold"]):
 
     def in_force(self, of: str | None = None) -> "Hold | None":
         """What holds the updates of a machine now; of this one unless another is named."""
+        held = of or node()
+        if not unreleased_holds_of.exists(held):
+            return None
         unexpired = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
-        return self.filter(unexpired, node=of or node(), released_at=None).first()
+        return self.filter(unexpired, node=held, released_at=None).first()
 
     def place(
         self,
@@ -418,6 +434,12 @@ class Hold(models.Model):
         AuditEvent.objects.append(
             kind, actor=actor, hold=self.pk, node=self.node, expires_at=expires_at, **facts
         )
+
+
+@Prepared
+def unreleased_holds_of(node: str) -> models.QuerySet[Hold]:
+    """The hold of this machine, in force or expired: at most one."""
+    return Hold.objects.filter(node=node, released_at=None)
 
 
 class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):

@@ -4,18 +4,19 @@ import hashlib
 import logging
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from django.db import Error as DatabaseFailure
 from django.db import IntegrityError, models, transaction
-from django.db.models import F, Q, Sum
+from django.db.models import F, Q
 from django.utils import timezone
 
 from admin_management.audit import Kind
 from admin_management.exceptions import ConflictError
 from admin_management.models import AuditEvent, Run
+from admin_management.prepared import Prepared
 
 from .addresses import sender_of
 from .conf import LONGEST_NAME
@@ -48,7 +49,8 @@ class Outcome(models.TextChoices):
     IGNORED = "ignored"
 
 
-SAID = (*(each.name for each in fields(Payload) if each.name != "deleted"), "body_sha256")
+FROM_PAYLOAD = tuple(each.name for each in fields(Payload) if each.name != "deleted")
+SAID = (*FROM_PAYLOAD, "body_sha256")
 """The columns that hold what a delivery has said."""
 
 
@@ -58,16 +60,18 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def find(self, delivery_id: str, body_sha256: str) -> "tuple[Delivery | None, Delivery | None]":
         """The delivery of this id, and one of another id that brought this body and led to a run.
 
-        In one look, because each takes longer than all that the request is verified by. Both are
-        locked until the transaction ends.
+        Both are locked until the transaction ends.
         """
-        led_to_a_run = Q(body_sha256=body_sha256, outcome=Outcome.REQUESTED)
-        found = list(self.select_for_update().filter(Q(delivery_id=delivery_id) | led_to_a_run))
+        if not known_deliveries.exists(delivery_id, body_sha256):
+            return None, None
+        found = self.select_for_update().same_as(delivery_id, body_sha256)
         own = next((each for each in found if each.delivery_id == delivery_id), None)
         return own, next((each for each in found if each is not own), None)
 
-    def from_sender(self, address: str | None) -> Self:
-        return self.filter(address=sender_of(address))
+    def same_as(self, delivery_id: str, body_sha256: str) -> Self:
+        """What came under this id, or brought this body and led to a run."""
+        led_to_a_run = Q(body_sha256=body_sha256, outcome=Outcome.REQUESTED)
+        return self.filter(Q(delivery_id=delivery_id) | led_to_a_run)
 
 
 class Delivery(models.Model):
@@ -112,10 +116,13 @@ class Delivery(models.Model):
     @classmethod
     def of(cls, payload: Payload, body: bytes, *, address: str | None, **facts: Any) -> Self:
         """A new one, not stored yet, which asks for nothing so far."""
-        said = asdict(payload) | {"body_sha256": hashlib.sha256(body).hexdigest()}
-        outcome = Outcome.PING if payload.event == "ping" else Outcome.IGNORED
-        kept = {name: said[name] for name in SAID}
-        return cls(outcome=outcome.value, address=sender_of(address), **kept, **facts)
+        return cls(
+            **{name: getattr(payload, name) for name in FROM_PAYLOAD},
+            body_sha256=hashlib.sha256(body).hexdigest(),
+            outcome=(Outcome.PING if payload.event == "ping" else Outcome.IGNORED).value,
+            address=sender_of(address),
+            **facts,
+        )
 
     @property
     def led_to_a_run(self) -> bool:
@@ -164,6 +171,18 @@ class Delivery(models.Model):
             sender=self.sender,
             body_sha256=self.body_sha256,
         )
+
+
+@Prepared
+def known_deliveries(delivery_id: str, body_sha256: str) -> models.QuerySet[Delivery]:
+    """Why a delivery may be no news; hardly ever is there one."""
+    return Delivery.objects.same_as(delivery_id, body_sha256).order_by()
+
+
+@Prepared
+def deliveries_from(sender: str) -> models.QuerySet[Delivery]:
+    """Those of one sender, as ``sender_of`` counts them."""
+    return Delivery.objects.filter(address=sender).order_by()
 
 
 class SecretQuerySet(models.QuerySet["Secret"]):
@@ -299,6 +318,9 @@ WINDOW = timedelta(minutes=10)
 STRANGERS = (Reason.SIGNATURE, Reason.NETWORK, Reason.TOO_LARGE, Reason.UNREADABLE)
 """What is held against a sender: what nobody needs who knows the secret."""
 
+MOST_IN_WINDOW = len(STRANGERS) * (WINDOW // timedelta(minutes=1) + 1)
+"""Rows of one sender."""
+
 
 Refused = tuple[str, Reason, datetime]
 """What is counted: the sender, why it was refused, and in which minute."""
@@ -335,8 +357,7 @@ class RefusalQuerySet(models.QuerySet["Refusal"]):
     def held_against(self, sender: str) -> int:
         """How often it was refused of late for what nobody needs who knows the secret."""
         since = timezone.now() - WINDOW
-        against = self.filter(address=sender, reason__in=STRANGERS, minute__gt=since)
-        return against.aggregate(total=Sum("count"))["total"] or 0
+        return sum(each.count for each in refusals_of(sender) if each.minute > since)
 
 
 class Refusal(models.Model):
@@ -367,3 +388,9 @@ class Refusal(models.Model):
         # Ids follow time, but for the few of one write, so this needs no counting.
         old = Q(minute__lt=self.minute - REFUSALS_KEPT) | Q(pk__lte=self.pk - MOST_REFUSALS)
         Refusal.objects.filter(old).delete()
+
+
+@Prepared
+def refusals_of(sender: str) -> models.QuerySet[Refusal]:
+    """What may be held against a sender, the newest first, some of it too old."""
+    return Refusal.objects.filter(address=sender, reason__in=STRANGERS)[:MOST_IN_WINDOW]

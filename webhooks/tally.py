@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from .addresses import is_near, sender_of
 from .exceptions import Reason
-from .models import PATIENCE, STRANGERS, Delivery, Refusal, Refused
+from .models import PATIENCE, STRANGERS, Refusal, Refused, deliveries_from
 
 logger = logging.getLogger("webhooks")
 
@@ -58,7 +58,7 @@ class Tally:
         sender = sender_of(address)
         try:
             refused = self._held_against(sender) + Refusal.objects.held_against(sender)
-            return refused >= PATIENCE and not Delivery.objects.from_sender(address).exists()
+            return refused >= PATIENCE and not deliveries_from.exists(sender)
         except DatabaseFailure:
             logger.exception("Refusals could not be looked up")
             return False

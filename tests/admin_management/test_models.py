@@ -17,7 +17,6 @@ from admin_management.models import (
     AuditHead,
     Options,
     Run,
-    RunQuerySet,
     StepRun,
     Trigger,
 )
@@ -153,16 +152,10 @@ class TestTheQueue:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         waiting = run()
-        first = RunQuerySet.first
-        looks: list[RunQuerySet] = []
-
-        def not_there_yet(self: RunQuerySet) -> Run | None:
-            looks.append(self)
-            return None if len(looks) == 1 else first(self)
-
-        monkeypatch.setattr(RunQuerySet, "first", not_there_yet)
+        looks = iter([[], [waiting]])
+        monkeypatch.setattr("admin_management.models.waiting_updates_of", lambda _: next(looks))
         assert Run.objects.join_or_create({"force": False}, trigger="api") == (waiting, False)
-        assert len(looks) == 2
+        assert list(looks) == []
 
 
 class TestClaiming:

@@ -44,8 +44,9 @@ def test(words: list[str]) -> int:
         TOOLBOX.install_pm2()
     except CannotBeginError as error:
         print(f"{error}\nThe tests that need PM2 are skipped.", file=sys.stderr)
-    # In parallel, but the tests that share a live site in one process.
-    spread = ("-n", "auto", "--dist", "loadgroup")
+    # In parallel, but the tests that share a live site in one process. One process more than there
+    # are processors, because many tests wait for what they have started.
+    spread = ("-n", str((os.cpu_count() or 1) + 1), "--dist", "loadgroup")
     argv = (str(TOOLBOX.environment / "bin" / "python"), "-m", "pytest", *spread, *words)
     sys.stdout.flush()
     os.chdir(ROOT)

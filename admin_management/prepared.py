@@ -40,6 +40,7 @@ class Prepared(Generic[Row]):
 
     It is called once, with blanks. So it must not look at its arguments, nor at anything that
     changes, and its lookups must use them as they are: ``exact`` does, ``contains`` does not.
+    The database is the one that is written to: a replica may not know yet what was just asked.
     """
 
     def __init__(self, build: Callable[..., QuerySet[Row]]) -> None:
@@ -73,5 +74,5 @@ class Prepared(Generic[Row]):
     def _asked(
         self, statement: _Statement, texts: tuple[str, ...]
     ) -> tuple[str, tuple[str, list[Any]]]:
-        alias = router.db_for_read(self._queryset.model)
+        alias = router.db_for_write(self._queryset.model)
         return alias, statement.filled_in(alias, dict(zip(self._names, texts, strict=True)))

@@ -24,6 +24,11 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("unhurried")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The whole suite on PostgreSQL is one test: begun last, it would have a processor alone."""
+    items.sort(key=lambda item: item.get_closest_marker("postgresql") is None)
+
+
 @dataclass(frozen=True)
 class Checkout:
     """A clone (``path``) of a bare repository (``origin``), both real, with one commit."""

@@ -74,14 +74,18 @@ def test_each_blank_wants_a_text(texts: tuple[str, ...]) -> None:
         runs_asked_for.exists(*texts)
 
 
-def test_the_database_is_the_one_that_the_router_names(settings: Any) -> None:
+def test_the_database_is_the_one_that_is_written_to(settings: Any) -> None:
     asked: list[type] = []
 
     class Router:
         def db_for_read(self, model: type, **_: object) -> str:
+            return "a replica that lags behind"
+
+        def db_for_write(self, model: type, **_: object) -> str:
             asked.append(model)
             return connection.alias
 
     settings.DATABASE_ROUTERS = [Router()]
-    runs_asked_for.exists("because", "alice")
-    assert asked == [Run]
+    assert not runs_asked_for.exists("because", "alice")
+    assert runs_asked_for("because", "alice") == []
+    assert asked == [Run, Run]

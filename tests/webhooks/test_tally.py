@@ -140,7 +140,7 @@ def test_while_one_writes_nobody_else_does_and_nothing_is_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     writers: list[str] = []
-    monkeypatch.setattr(TALLY, "_write_later", lambda: writers.append("one more"))
+    monkeypatch.setattr(Tally, "_write_later", lambda _: writers.append("one more"))
     real = RefusalQuerySet.add
 
     def add(self: RefusalQuerySet, counts: Mapping[Refused, int]) -> None:

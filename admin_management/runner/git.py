@@ -131,7 +131,8 @@ class Repository:
         """Raises GitError unless one of ``signers``, ssh-keygen(1), has signed this very commit.
 
         A signature of GPG must be of a key that the user's keyring trusts fully. The programs are
-        git's defaults: a repository's own configuration does not say who verifies.
+        git's defaults: a repository's own configuration does not say who verifies. Whether a key
+        of SSH had expired is judged by the commit's own date, which its author chooses.
         """
         options = (
             f"gpg.ssh.allowedSignersFile={signers}",
@@ -142,6 +143,14 @@ class Repository:
             "gpg.minTrustLevel=fully",
         )
         self._ask("verify-commit", "--", revision, options=options)
+
+    def signatures(self, revision: str) -> list[str]:
+        """The signatures of a commit, as they are."""
+        header, _, _ = self.ask("cat-file", "commit", revision).partition("\n\n")
+        # Lines of one value, of which all but the first begin with a space.
+        values = header.replace("\n ", "\0").split("\n")
+        found = [each.partition(" ")[2] for each in values if each.startswith("gpgsig")]
+        return [each.replace("\0", "\n") + "\n" for each in found]
 
     def git_directory(self) -> Path:
         return Path(self.ask("rev-parse", "--absolute-git-dir"))

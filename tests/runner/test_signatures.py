@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from admin_management.runner import signatures
 from admin_management.runner.execution import StepFailedError
 from admin_management.runner.signatures import check_signature
 from tests.runner.conftest import Site
@@ -26,7 +27,8 @@ class Signer:
         author = site.checkout.author
         (author / "version.txt").write_text(text)
         sign = ("-c", "gpg.format=ssh", "-c", f"user.signingkey={self.key}")
-        site.checkout.git(*sign, "commit", "-q", "-a", "-S", "-m", text, cwd=author)
+        # With an empty line, as any message may have.
+        site.checkout.git(*sign, "commit", "-q", "-a", "-S", "-m", f"{text}\n\nm", cwd=author)
         site.checkout.git("push", "-q", "origin", "master", cwd=author)
         site.checkout.git("fetch", "-q")
         return site.checkout.revision(author)
@@ -83,6 +85,25 @@ def test_one_signed_with_a_key_that_has_expired_may_not(
 ) -> None:
     signers.write_text(f'alice@example.com valid-before="20200101" {alice.public}\n')
     assert "is not signed by" in refusal(site, alice.signs(site, "2\n"), signers)
+
+
+def test_nor_may_one_that_says_it_was_made_before(
+    site: Site, alice: Signer, signers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signers.write_text(f'alice@example.com valid-before="20200101" {alice.public}\n')
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2019-06-01T12:00:00Z")
+    revision = alice.signs(site, "2\n")
+    assert "its key is not good today" in refusal(site, revision, signers)
+    signers.write_text(f'alice@example.com valid-before="20990101" {alice.public}\n')
+    check(site, revision, signers)
+
+
+def test_where_the_list_cannot_be_looked_into_nothing_goes_live(
+    site: Site, alice: Signer, signers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revision = alice.signs(site, "2\n")
+    monkeypatch.setattr(signatures, "PATIENCE", 0.0)
+    assert "is not signed by" in refusal(site, revision, signers)
 
 
 def test_one_on_top_of_a_signed_one_may_not(site: Site, alice: Signer, signers: Path) -> None:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 
 from .exceptions import ParseError, UnverifiedError
 
-SIGNATURE = re.compile(r"sha256=([0-9A-Fa-f]{64})")
+SIGNATURE = re.compile(r"sha256=[0-9A-Fa-f]{64}")
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 REVISION = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -59,11 +59,10 @@ class Verifier:
     """
 
     def __init__(self, *, signature: str, secrets: Sequence[str]) -> None:
-        shape = SIGNATURE.fullmatch(signature)
         usable = [(each, secret) for each, secret in enumerate(secrets) if is_usable(secret)]
-        if shape is None or not usable:
+        if not is_signature(signature) or not usable:
             raise UnverifiedError
-        self._signature = bytes.fromhex(shape[1])
+        self._signature = bytes.fromhex(signature.removeprefix("sha256="))
         self._hmacs = [
             (position, HMAC(secret.encode("utf-8", "surrogatepass"), SHA256()))
             for position, secret in usable
@@ -86,6 +85,11 @@ class Verifier:
         if not right:
             raise UnverifiedError
         return right[0]
+
+
+def is_signature(text: str) -> bool:
+    """Whether it has the shape of one."""
+    return SIGNATURE.fullmatch(text) is not None
 
 
 def is_usable(secret: str) -> bool:

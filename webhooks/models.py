@@ -108,6 +108,13 @@ class Delivery(models.Model):
     class Meta:
         ordering = ("-received_at", "-id")
         indexes = (models.Index(fields=["-received_at", "-id"]),)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["body_sha256"],
+                condition=Q(outcome=Outcome.REQUESTED.value),
+                name="one_request_per_body",
+            ),
+        )
         verbose_name_plural = "deliveries"
 
     def __str__(self) -> str:
@@ -154,7 +161,7 @@ class Delivery(models.Model):
         """Write down that this delivery of ``actor``, saying what ``said`` says, led to ``run``.
 
         The actor of the run may be another: a request joins a run that already waits. Raises
-        IntegrityError like ``keep``.
+        IntegrityError like ``keep``, and if its body led to a run at this moment.
         """
         self._say(said)
         self.run, self.outcome, self.reason = run, Outcome.REQUESTED.value, ""

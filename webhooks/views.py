@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Sequence
+from copy import copy
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import Error as DatabaseFailure
@@ -26,8 +26,9 @@ from .exceptions import (
     RefusedError,
     TooLargeError,
     TooManyError,
+    UnverifiedError,
 )
-from .github import Verifier, parse
+from .github import Verifier, is_signature, parse
 from .keyring import Key, keys_of
 from .models import WINDOW, Delivery, Outcome
 from .tally import TALLY
@@ -61,7 +62,7 @@ def receive(request: HttpRequest) -> HttpResponse:
 def _receive(request: HttpRequest) -> HttpResponse:
     conf = _settings()
     _let_in(request, conf)
-    body, key = _verified_body(request, keys_of(conf))
+    body, key = _verified_body(request, conf)
     delivery_id = _token(request, "X-GitHub-Delivery")
     payload = parse(
         event=_token(request, "X-GitHub-Event"),
@@ -78,9 +79,9 @@ def _receive(request: HttpRequest) -> HttpResponse:
         address=address_of(request),
     )
     try:
-        return _record(request, delivery)
+        return _record(request, copy(delivery))
     except IntegrityError:
-        # The same delivery came twice at this moment: the other one is there now.
+        # The same id or body came twice at this moment: the other one is there now.
         return _record(request, delivery)
 
 
@@ -108,6 +109,8 @@ def _refuse(request: HttpRequest, error: RefusedError) -> HttpResponse:
     logger.warning("Delivery refused: %s", error)
     TALLY.count(address_of(request), error.reason)
     response = JsonResponse({"error": str(error)}, status=error.status)
+    # It is, by us. Django would send the ADMINS a mail for each 503, and anybody can cause those.
+    response._has_been_logged = True  # type: ignore[attr-defined]
     if isinstance(error, TooManyError):
         response["Retry-After"] = str(int(WINDOW.total_seconds()))
     return response
@@ -131,12 +134,16 @@ def _let_in(request: HttpRequest, conf: WebhooksSettings) -> None:
         raise TooManyError
 
 
-def _verified_body(request: HttpRequest, keys: Sequence[Key]) -> tuple[bytes, Key]:
+def _verified_body(request: HttpRequest, conf: WebhooksSettings) -> tuple[bytes, Key]:
     """The body, and the key that it was signed with."""
     if _declared_length(request) > MAX_SIZE:
         raise TooLargeError
     # From META: request.headers goes through all of it, which takes longer than the signature.
     signature = request.META.get("HTTP_X_HUB_SIGNATURE_256", "")
+    if not is_signature(signature):
+        raise UnverifiedError
+    # Not before: stored ones are asked for and decrypted, and strangers shall not cause that.
+    keys = keys_of(conf)
     verifier = Verifier(signature=signature, secrets=[key.value for key in keys])
     body, position = read_verified(_stream(request), verifier)
     keys[position].mark_used()

@@ -348,7 +348,50 @@ def test_the_same_delivery_eight_times_at_once_is_one_row_and_one_run(
     assert AuditEvent.objects.count() == 2
 
 
+def test_a_body_that_led_to_a_run_between_our_look_and_our_insert_is_a_replay(
+    deliver: Deliver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = DeliveryQuerySet.find
+    deliver(push(), X_GitHub_Delivery="1")
+
+    def blind(self: DeliveryQuerySet, *arguments: str) -> tuple[None, None]:
+        monkeypatch.setattr(DeliveryQuerySet, "find", real)
+        return None, None
+
+    monkeypatch.setattr(DeliveryQuerySet, "find", blind)
+    again = deliver(push(), X_GitHub_Delivery="2")
+    assert (again.status_code, again.json()["outcome"], again.json()["run"]) == (
+        200,
+        "replayed",
+        None,
+    )
+    assert Delivery.objects.get(delivery_id="2").run is None
+    assert AuditEvent.objects.count() == 2
+
+
 # What is refused.
+
+
+def test_no_refusal_sends_the_admins_a_mail(
+    deliver: Deliver, settings: Any, mailoutbox: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.ADMINS = [("Alice", "alice@example.com")]
+    settings.WEBHOOKS = {}
+    with caplog.at_level("WARNING"):
+        assert deliver(push()).status_code == 503
+    assert "not configured" in caplog.text
+    assert [each for each in caplog.records if each.name == "django.request"] == []
+    assert mailoutbox == []
+
+
+def test_what_has_not_the_shape_of_a_signature_causes_no_look_for_secrets(
+    deliver: Deliver, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.WEBHOOKS = {}
+    asked: list[object] = []
+    monkeypatch.setattr(views, "keys_of", asked.append)
+    assert deliver(push(), X_Hub_Signature_256="sha256=short").status_code == 403
+    assert asked == []
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])

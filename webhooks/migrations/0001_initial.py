@@ -130,6 +130,13 @@ class Migration(migrations.Migration):
                         fields=["-received_at", "-id"], name="github_webh_receive_57bb6e_idx"
                     )
                 ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("outcome", "requested")),
+                        fields=("body_sha256",),
+                        name="one_request_per_body",
+                    )
+                ],
             },
         ),
     ]

@@ -30,6 +30,7 @@ from .exceptions import AdminManagementError, DatabaseDownError, NotHealthyError
 from .health import answer_in_process, visit
 from .launcher import check_owner
 from .models import Run
+from .panels import doubts_of_panels
 from .runner import pm2, preconditions
 from .runner.execution import StepFailedError
 from .runner.git import GitError, Repository
@@ -449,6 +450,13 @@ def check_webhook(site: Site) -> str:
     return "A secret is set."
 
 
+def check_last_ping(site: Site) -> str:
+    found = doubts_of_panels()
+    if found:
+        raise DoubtError(" ".join(found), "See the webhook's settings on GitHub.")
+    return "Nothing is wrong with it."
+
+
 def _about(site: Site, prefix: str) -> list[checks.CheckMessage]:
     if isinstance(site.system_checks, str):
         raise DoubtError(
@@ -511,6 +519,7 @@ CHECKS: tuple[tuple[str, Callable[[Site], str]], ...] = (
     ("URLs", check_urls),
     ("database", check_database),
     ("webhook", check_webhook),
+    ("last ping", check_last_ping),
     ("ALLOWED_HOSTS", check_hosts),
     ("health", check_health),
 )

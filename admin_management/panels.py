@@ -1,6 +1,6 @@
-"""What another app adds to the dashboard, without the dashboard knowing that app."""
+"""What another app adds to the dashboard and the doctor, without them knowing that app."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 Doors = Mapping[tuple[str, str], str]
@@ -9,12 +9,16 @@ Doors = Mapping[tuple[str, str], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """``urls`` is the dotted path of a module with addresses below the dashboard's, if any."""
+    """``urls`` is the dotted path of a module with addresses below the dashboard's, if any.
+
+    ``doubts`` are sentences for the doctor about what is shown: what to look after.
+    """
 
     template: str
     read: Callable[[], object]
     urls: str = ""
     doors: Doors = field(default_factory=dict)
+    doubts: Callable[[], Iterable[str]] = tuple
 
 
 _panels: dict[str, Panel] = {}
@@ -32,6 +36,11 @@ def read_panels() -> Iterator[tuple[str, object]]:
     """The templates and what each is to show."""
     for panel in _panels.values():
         yield panel.template, panel.read()
+
+
+def doubts_of_panels() -> list[str]:
+    """What is to be looked after."""
+    return [doubt for panel in _panels.values() for doubt in panel.doubts()]
 
 
 def urls_of_panels() -> Iterator[str]:

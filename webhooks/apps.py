@@ -14,9 +14,15 @@ class WebhooksConfig(AppConfig):
         from admin_management.panels import Panel, add_panel
 
         from .checks import check_settings
-        from .panel import DOORS, TEMPLATE, read_panel
+        from .panel import DOORS, TEMPLATE, doubts, read_panel
 
         register(check_settings)
         add_panel(
-            Panel(template=TEMPLATE, read=read_panel, urls="webhooks.dashboard_urls", doors=DOORS)
+            Panel(
+                template=TEMPLATE,
+                read=read_panel,
+                urls="webhooks.dashboard_urls",
+                doors=DOORS,
+                doubts=doubts,
+            )
         )

@@ -85,6 +85,16 @@ def read_panel() -> Panel:
         return Panel(problem="The webhook's tables cannot be read: see the log, and migrate.")
 
 
+def doubts() -> Iterator[str]:
+    """What is wrong with the last pings, for the doctor; it never raises."""
+    for each in read_panel().sources:
+        if each.ping is None:
+            of = f" for {each.source.name}" if each.source.name else ""
+            yield f"GitHub has not sent a ping yet{of}: choose Redeliver at its ping there."
+        else:
+            yield from _faults(each.source, each.ping)
+
+
 def _read(source: Source) -> SourcePanel:
     secrets = list(Secret.objects.active_of(source.name)) if not source.has_secret else []
     ping = Delivery.objects.filter(outcome=Outcome.PING, source=source.name).first()
@@ -111,13 +121,18 @@ def _why_closed(source: Source, secrets: list[Secret]) -> str:
 
 
 def _advice(source: Source, ping: Delivery) -> Iterator[str]:
-    """What to change on GitHub, or here, so that pushes arrive safely."""
+    """What to change on GitHub, or here."""
+    yield from _faults(source, ping)
+    if ping.content_type == "form":
+        yield "The content type is a form: application/json is plainer, both work."
+
+
+def _faults(source: Source, ping: Delivery) -> Iterator[str]:
+    """What keeps pushes from arriving safely."""
     if ping.insecure_ssl:
         yield "SSL verification is off: enable it in the webhook's settings on GitHub."
     if ping.sends_pushes is False:
         yield "The webhook does not send pushes: choose the push event on GitHub."
-    if ping.content_type == "form":
-        yield "The content type is a form: application/json is plainer, both work."
     if source.repository and ping.repository.lower() != source.repository.lower():
         yield (
             f"The ping was for {ping.repository or 'no repository'}, "

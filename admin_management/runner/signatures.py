@@ -46,7 +46,7 @@ def check_signature(site: Site) -> None:
 def _not_signed(site: Site, signers: Path, why: str) -> StepFailedError:
     return StepFailedError(
         f"{site.to_revision[:7]} is not signed by anybody on the list: {why}",
-        hint=f"Push a commit that is signed with a key in {signers}.",
+        hint=f"Push a commit that is signed with a key in {signers}, or a trusted one of GPG.",
     )
 
 

@@ -36,6 +36,7 @@ from admin_management.runner.state import StateDirectory
 from admin_management.status import read_status
 from tests import urls
 from tests.conftest import Checkout
+from webhooks.models import Delivery, Outcome
 
 OK, WARN, FAIL = Verdict.OK, Verdict.WARN, Verdict.FAIL
 
@@ -105,6 +106,10 @@ def patient(checkout: Checkout, tmp_path: Path, settings: Any, monkeypatch: Any)
 
 @pytest.mark.django_db(transaction=True)
 class TestTheCommand:
+    @pytest.fixture(autouse=True)
+    def _ping(self, db: None) -> None:
+        Delivery.objects.create(delivery_id="1", event="ping", outcome=Outcome.PING)
+
     def test_finds_nothing_at_a_site_that_lacks_nothing(self, patient: Patient) -> None:
         output = io.StringIO()
         call_command("doctor", stdout=output)
@@ -611,6 +616,14 @@ class TestTheSystemChecks:
     def test_wrong_settings_of_the_webhook(self, patient: Patient, settings: Any) -> None:
         settings.WEBHOOKS = {"SECERT": "x"}
         assert patient.verdict("webhook")[0] is FAIL
+
+    def test_the_last_ping(self, patient: Patient) -> None:
+        finding = patient.finding("last ping")
+        assert finding.verdict is WARN
+        assert "has not sent a ping yet" in finding.message
+        assert "GitHub" in finding.advice
+        Delivery.objects.create(delivery_id="1", event="ping", outcome=Outcome.PING)
+        assert patient.finding("last ping").verdict is OK
 
     @pytest.mark.usefixtures("without_webhooks")
     def test_a_site_without_webhooks(self, patient: Patient) -> None:

@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils.html import conditional_escape
 
 from webhooks.models import DeliveryQuerySet
-from webhooks.panel import read_panel
+from webhooks.panel import doubts, read_panel
 
 from .conftest import Deliver
 from .payloads import SECRET, ping
@@ -57,6 +57,27 @@ def test_what_is_not_good_is_said_with_what_to_do(page: Any, deliver: Deliver) -
     assert "SSL verification is off: enable it" in text
     assert "does not send pushes: choose the push event" in text
     assert "The content type is a form" in text
+
+
+def test_the_doctor_doubts_what_is_wrong_with_the_last_ping(
+    deliver: Deliver, settings: Any
+) -> None:
+    assert list(doubts()) == [
+        "GitHub has not sent a ping yet: choose Redeliver at its ping there.",
+    ]
+    deliver(hook(content_type="form"), event="ping")
+    assert list(doubts()) == []
+    deliver(hook(insecure_ssl="1"), event="ping", X_GitHub_Delivery="2")
+    assert list(doubts()) == [
+        "SSL verification is off: enable it in the webhook's settings on GitHub."
+    ]
+    source = {"SECRET": SECRET, "REPOSITORY": "octocat/site"}
+    settings.WEBHOOKS = {"SOURCES": {"site": source}}
+    assert list(doubts()) == [
+        "GitHub has not sent a ping yet for site: choose Redeliver at its ping there."
+    ]
+    settings.WEBHOOKS = {"SECERT": "x"}
+    assert list(doubts()) == []
 
 
 def test_a_ping_of_another_repository_is_said(deliver: Deliver, settings: Any) -> None:

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.contrib import admin
 from django.contrib.auth.models import User
 from django.core import serializers
 from django.db import transaction
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from admin_management.conf import node
@@ -47,6 +49,12 @@ DOORS = {row[0]: dict(zip(HEAD[1:], row[1:], strict=True)) for row in ROWS}
 
 MANAGE_SECRETS = "manage_secrets"
 ALL = (*Permission, MANAGE_SECRETS)
+
+ADMIN_LISTS = [
+    f"{model._meta.app_label}_{model._meta.model_name}_changelist"
+    for model in admin.site._registry
+    if model._meta.app_label in ("admin_management", "github_webhooks")
+]
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "DELETE", "PUT", "PATCH", "TRACE")
 
@@ -230,3 +238,23 @@ def tables() -> Iterator[Any]:
 
 def rows(model: Any) -> Any:
     return model._base_manager.order_by("pk")
+
+
+@pytest.mark.usefixtures("uncounted")
+@pytest.mark.parametrize("who", CAST)
+def test_what_others_serve_for_us_is_for_superusers_or_for_whoever_signs(
+    who: str, client_of: Callable[[str], Client]
+) -> None:
+    """The pages of Django's admin, where a token says nothing; and the receiver."""
+    client = client_of(who)
+    permissions, sent = CAST[who]
+    allowed = "login" if sent != "session" or permissions is None else 403
+    if who == "superuser":
+        allowed = "in"
+    got = {name: outcome(client.get(reverse(f"admin:{name}"))) for name in ADMIN_LISTS}
+    assert got == dict.fromkeys(ADMIN_LISTS, allowed)
+    assert "github_webhooks_secret_changelist" in got
+    receiver = reverse("webhooks:github")
+    assert [outcome(client.generic(method, receiver)) for method in METHODS] == [
+        403 if method == "POST" else 405 for method in METHODS
+    ]

@@ -165,10 +165,10 @@ class TestGpg:
         # Its agent would stay.
         subprocess.run(("gpgconf", "--homedir", str(home), "--kill", "all"), check=True)
 
-    def signed(self, site: Site) -> str:
+    def signed(self, site: Site, by: str = "alice@example.com", *options: str) -> str:
         author = site.checkout.author
         (author / "version.txt").write_text("2\n")
-        sign = ("-c", "user.signingkey=alice@example.com")
+        sign = ("-c", f"user.signingkey={by}", *options)
         site.checkout.git(*sign, "commit", "-q", "-a", "-S", "-m", "Signed", cwd=author)
         site.checkout.git("push", "-q", "origin", "master", cwd=author)
         site.checkout.git("fetch", "-q")
@@ -184,4 +184,16 @@ class TestGpg:
     ) -> None:
         revision = self.signed(site)
         (gnupg / "trustdb.gpg").unlink()
+        assert "is not signed by" in refusal(site, revision, signers)
+
+    def test_one_that_has_expired_may_not(
+        self, site: Site, gnupg: Path, signers: Path, tmp_path: Path
+    ) -> None:
+        then = tmp_path / "gpg-of-2020"
+        then.write_text('#!/bin/sh\nexec gpg --faked-system-time 20200101T000000 "$@"\n')
+        then.chmod(0o700)
+        batch = (str(then), "--batch", "--quiet", "--passphrase", "")
+        bob = "bob@example.com"
+        subprocess.run((*batch, "--quick-generate-key", bob, "ed25519", "sign", "1d"), check=True)
+        revision = self.signed(site, bob, "-c", f"gpg.program={then}")
         assert "is not signed by" in refusal(site, revision, signers)

@@ -30,7 +30,9 @@ class _Statement:
     def filled_in(self, alias: str, texts: dict[str, str]) -> tuple[str, list[Any]]:
         """The SQL and its parameters, the texts in the place of the blanks."""
         if alias not in self._compiled:
-            self._compiled[alias] = self._queryset.query.get_compiler(alias).as_sql()
+            # A clone, because compiling leaves marks and all threads share the queryset.
+            query = self._queryset.query.clone()
+            self._compiled[alias] = query.get_compiler(alias).as_sql()
         sql, params = self._compiled[alias]
         return sql, [texts[each] if isinstance(each, _Blank) else each for each in params]
 

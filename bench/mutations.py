@@ -389,6 +389,13 @@ MUTATIONS = (
         "                pass",
         "tests/runner/test_signatures.py -k a_run_ends",
     ),
+    Mutation(
+        "an expired key does not sign with an old date",
+        f"{RUNNER}/signatures.py",
+        "done.returncode == 0",
+        "True",
+        "tests/runner/test_signatures.py -k made_before",
+    ),
 )
 
 

@@ -173,6 +173,12 @@ class Repository:
         listing = self.ask("diff", *options, "HEAD", "--")
         return [name for name in listing.split("\0") if name]
 
+    def added_files(self, older: str, newer: str) -> list[str]:
+        """Files that ``newer`` has and ``older`` has not."""
+        options = ("--name-only", "--no-renames", "--no-ext-diff", "--diff-filter=A", "-z")
+        listing = self.ask("diff", *options, older, newer, "--")
+        return [name for name in listing.split("\0") if name]
+
     def remote_url(self, remote: str) -> str:
         """Where a remote really is, by git's configuration; empty when there is no such remote."""
         return _remote_url(self._configuration(), remote)

@@ -203,6 +203,25 @@ def test_a_database_that_is_locked(trial: Trial, step: str) -> None:
     is_over(trial)
 
 
+def test_what_git_has_begun_to_write_is_taken_away_again(trial: Trial) -> None:
+    trial.push(**{"large.bin": "x" * 100})
+    steps = faulty(trial, "pull", "printf xxx > large.bin; exit 1")
+    progress = update(trial, steps=steps)
+    assert (progress.status, progress.failed_step) == (status_after("pull"), "pull")
+    is_over(trial)
+
+
+def test_a_file_that_git_would_not_overwrite_is_still_there(trial: Trial) -> None:
+    trial.push(**{"notes.txt": "of the new revision\n"})
+    mine = trial.site.checkout.path / "notes.txt"
+    mine.write_text("mine\n")
+    progress = update(trial)
+    assert (progress.status, progress.failed_step) == (status_after("pull"), "pull")
+    assert mine.read_text() == "mine\n"
+    mine.unlink()
+    is_over(trial)
+
+
 class TestTheRunner:
     """Told to stop, in the middle of each step; in a process of its own."""
 

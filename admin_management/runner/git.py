@@ -169,14 +169,14 @@ class Repository:
     def changed_files(self) -> list[str]:
         """Tracked files that differ from the last commit. Untracked files do not count."""
         # Submodules are left alone: an update neither checks them out nor stumbles over them.
-        options = ("--name-only", "--no-ext-diff", "--ignore-submodules=all", "-z")
-        listing = self.ask("diff", *options, "HEAD", "--")
-        return [name for name in listing.split("\0") if name]
+        return self._differing("--ignore-submodules=all", "HEAD")
 
     def added_files(self, older: str, newer: str) -> list[str]:
         """Files that ``newer`` has and ``older`` has not."""
-        options = ("--name-only", "--no-renames", "--no-ext-diff", "--diff-filter=A", "-z")
-        listing = self.ask("diff", *options, older, newer, "--")
+        return self._differing("--no-renames", "--diff-filter=A", older, newer)
+
+    def _differing(self, *words: str) -> list[str]:
+        listing = self.ask("diff", "--name-only", "--no-ext-diff", "-z", *words, "--")
         return [name for name in listing.split("\0") if name]
 
     def remote_url(self, remote: str) -> str:

@@ -7,7 +7,7 @@ the user's own page has sent a request.
 import logging
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -112,6 +112,14 @@ def is_same_origin(headers: RequestHeaders, trusted_origins: Collection[str] = (
     return True
 
 
+def require_same_origin(request: Request, *, method: str) -> None:
+    """Raises PermissionDenied if another site's page asks for what ``method`` would do."""
+    headers = replace(RequestHeaders.of(request), method=method)
+    if not is_same_origin(headers, settings.CSRF_TRUSTED_ORIGINS):
+        logger.warning("Refused a cross-origin %s of %s", request.method, request.path)
+        raise PermissionDenied(REFUSED)
+
+
 class SameOriginSessionAuthentication(SessionAuthentication):
     """The session cookie, with ``is_same_origin`` in the place of the CSRF token."""
 
@@ -119,9 +127,7 @@ class SameOriginSessionAuthentication(SessionAuthentication):
         if lacks_origin(request):
             logger.warning("Refused a %s of %s without an origin", request.method, request.path)
             raise PermissionDenied(SILENT)
-        if not is_same_origin(RequestHeaders.of(request), settings.CSRF_TRUSTED_ORIGINS):
-            logger.warning("Refused a cross-origin %s of %s", request.method, request.path)
-            raise PermissionDenied(REFUSED)
+        require_same_origin(request, method=request.method or "")
 
 
 def _is_this_host(url: str, headers: RequestHeaders, *, bare: bool = False) -> bool:

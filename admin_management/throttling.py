@@ -24,10 +24,18 @@ class ChangeThrottle(SimpleRateThrottle):
     def get_cache_key(self, request: Request | HttpRequest, view: Any) -> str | None:
         if request.method in SAFE_METHODS:
             return None
-        token = getattr(request, "auth", None)
-        if isinstance(token, ApiToken):
-            return f"token-{token.pk}"
-        return f"user-{request.user.pk}"
+        return _asker(request)
+
+
+class FetchThrottle(ChangeThrottle):
+    """Questions to the remote in a minute: to read the status with ``?fetch=1`` is as dear."""
+
+    rate = "6/min"
+
+    def get_cache_key(self, request: Request | HttpRequest, view: Any) -> str | None:
+        if "fetch" not in request.GET:
+            return None
+        return f"fetch-{_asker(request)}"
 
 
 class WrongTokenThrottle(SimpleRateThrottle):
@@ -38,3 +46,8 @@ class WrongTokenThrottle(SimpleRateThrottle):
 
     def get_cache_key(self, request: Request | HttpRequest, view: Any) -> str | None:
         return f"address-{address_of(request)}"
+
+
+def _asker(request: Request | HttpRequest) -> str:
+    token = getattr(request, "auth", None)
+    return f"token-{token.pk}" if isinstance(token, ApiToken) else f"user-{request.user.pk}"

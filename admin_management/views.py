@@ -18,7 +18,7 @@ from .asking import (
     settle,
     settled_run,
 )
-from .authentication import seen_in
+from .authentication import require_same_origin, seen_in
 from .cancelling import cancel_update
 from .going_back import find_way_back
 from .launcher import hold_updates, release_updates
@@ -43,6 +43,7 @@ from .serializers import (
     WayBackSerializer,
 )
 from .status import read_status
+from .throttling import FetchThrottle
 
 
 class UpdateViewSet(StaffViewSet):
@@ -157,10 +158,14 @@ class StatusViewSet(StaffViewSet):
     """How the site stands: git, PM2, runs, versions."""
 
     serializer_class = StatusSerializer
+    throttle_classes = (FetchThrottle,)
 
     def retrieve(self, request: Request) -> Response:
         """Asks no network, unless ``?fetch=1``. A part that cannot be read says why."""
         fetch = _checked(StatusQuerySerializer, request.query_params.dict())["fetch"]
+        if fetch and request.auth is None:
+            # No page of another site has our processes and the remote's kept busy.
+            require_same_origin(request, method="POST")
         settle()
         return Response(StatusSerializer(read_status(fetch=fetch)).data)
 

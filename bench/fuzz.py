@@ -3,8 +3,8 @@
     .demo/environment-3.11/bin/python -m bench.fuzz [--inputs 1000000] [--seed N] [--write]
 
 The inputs are those of tests/webhooks/test_fuzz.py, the database is an SQLite file of its own. Exit
-code 1 if one was answered with a 5xx, or a row is of none that was accepted; the seed and a case's
-number make it again.
+code 1 if one was answered with a 5xx or took a second, if a row is of none that was accepted, or if
+memory has grown; the seed and a case's number make it again.
 """
 
 import argparse
@@ -18,10 +18,17 @@ from collections import Counter
 from collections.abc import Callable
 from unittest.mock import patch
 
-from bench.memory import memory
+from bench.memory import in_use
 from bench.report import Report
 
-SLOWEST = 5
+LISTED = 5
+"""Of the slowest."""
+
+SLOWEST = 1.0
+"""Seconds that no answer may take."""
+
+GROWTH = 5.0
+"""Megabytes in use that may be more at the end than after a tenth: what is not due to a leak."""
 
 
 def nothing() -> None:
@@ -52,7 +59,7 @@ def send(seed: str, inputs: int, say: Callable[[str], object]) -> bool:
     statuses: Counter[int] = Counter()
     accepted: set[str] = set()
     slowest: list[tuple[float, int]] = []
-    begun_with = memory(os.getpid(), "VmRSS")
+    begun_with = in_use()
     for number in range(inputs):
         case = make_case(seed, number, secret=SECRET)
         request = case.request()
@@ -60,20 +67,25 @@ def send(seed: str, inputs: int, say: Callable[[str], object]) -> bool:
         status = views.receive(request).status_code
         took = time.perf_counter() - begun
         statuses[status] += 1
-        slowest = sorted([*slowest, (took, number)], reverse=True)[:SLOWEST]
+        slowest = sorted([*slowest, (took, number)], reverse=True)[:LISTED]
         if status in (200, 202):
             accepted.add(case.delivery_id)
         if status >= 500:
             say(f"case {number}: {status}")
         if number == inputs // 10:
-            begun_with = memory(os.getpid(), "VmRSS")
-    ended_with = memory(os.getpid(), "VmRSS")
+            begun_with = in_use()
+    ended_with = in_use()
     kept = set(Delivery.objects.values_list("delivery_id", flat=True).iterator())
     say(f"answers: {dict(sorted(statuses.items()))}")
     say(f"accepted: {len(accepted)} deliveries; rows: {len(kept)}, {len(kept ^ accepted)} differ")
     say("slowest: " + ", ".join(f"{took * 1000:.0f} ms (case {n})" for took, n in slowest))
-    say(f"memory: {begun_with:.0f} MB after a tenth, {ended_with:.0f} MB at the end")
-    return kept == accepted and not any(status >= 500 for status in statuses)
+    say(f"memory in use: {begun_with:.1f} MB after a tenth, {ended_with:.1f} MB at the end")
+    return (
+        kept == accepted
+        and not any(status >= 500 for status in statuses)
+        and slowest[0][0] < SLOWEST
+        and ended_with - begun_with < GROWTH
+    )
 
 
 def main() -> int:

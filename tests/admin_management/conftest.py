@@ -96,7 +96,7 @@ def no_runner(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sweep is more than anybody may send in a minute."""
-    for throttle in ("ChangeThrottle", "WrongTokenThrottle"):
+    for throttle in ("ChangeThrottle", "FetchThrottle", "WrongTokenThrottle"):
         monkeypatch.setattr(f"admin_management.throttling.{throttle}.rate", "100000/min")
 
 

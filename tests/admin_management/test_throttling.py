@@ -15,7 +15,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_runner", "check
 
 UPDATE = "/admin/update/"
 DASHBOARD = "/admin/dashboard/"
-CHANGES, WRONG_TOKENS = 30, 20
+STATUS = "/admin/status/"
+CHANGES, WRONG_TOKENS, FETCHES = 30, 20, 6
 
 
 @pytest.fixture
@@ -65,6 +66,16 @@ def test_reading_goes_on(staff: Client) -> None:
     statuses(CHANGES + 1, lambda: post(staff))
     assert statuses(CHANGES + 1, lambda: staff.get(UPDATE)) == {200}
     assert staff.get(DASHBOARD).status_code == 200
+
+
+def test_the_remote_is_not_asked_without_end(staff: Client, clock: list[float]) -> None:
+    assert statuses(FETCHES, lambda: staff.get(f"{STATUS}?fetch=1")) == {200}
+    answer = staff.get(f"{STATUS}?fetch=1")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "60")
+    assert staff.get(STATUS).status_code == 200
+    assert post(staff).status_code == 202
+    clock[0] += 60
+    assert staff.get(f"{STATUS}?fetch=1").status_code == 200
 
 
 def test_each_token_and_each_user_has_a_count_of_its_own(staff: Client, alice: User) -> None:

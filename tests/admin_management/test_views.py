@@ -121,6 +121,18 @@ class TestDoors:
         User.objects.filter(pk=alice.pk).update(is_staff=False)
         assert post(staff).status_code == 403
 
+    @pytest.mark.parametrize("site", ["cross-site", "same-site"])
+    def test_a_page_of_another_site_has_nobody_ask_the_remote(
+        self, staff: Client, checkout: Checkout, site: str
+    ) -> None:
+        checkout.commit({"version.txt": "2\n"})
+        headers = {"Sec-Fetch-Site": site}
+        assert staff.get("/admin/status/?fetch=1", headers=headers).status_code == 403
+        told = staff.get("/admin/status/", headers=headers).json()
+        assert (told["fetched"], told["pending"]) == (False, [])
+        told = staff.get("/admin/status/?fetch=1", headers={"Sec-Fetch-Site": "none"}).json()
+        assert (told["fetched"], len(told["pending"])) == (True, 1)
+
     @pytest.mark.parametrize("path", PATHS)
     def test_answers_are_not_cached_framed_or_guessed_at(self, staff: Client, path: str) -> None:
         headers = staff.get(path).headers

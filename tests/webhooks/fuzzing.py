@@ -134,6 +134,10 @@ DELIMITERS = (
 )
 
 
+MOST_COPIES = 1000
+"""Of one part, however lists are put into lists. More, and what fills the memory is the fuzzer."""
+
+
 @dataclass
 class Case:
     """One request; ``environ`` has its headers, as WSGI names them."""
@@ -181,6 +185,7 @@ def make_case(seed: str, number: int, *, secret: str) -> Case:
 
 def _restructured(document: Any, random: Random) -> Any:
     """The document with none, one or a few of its parts changed."""
+    room = MOST_COPIES
     for _ in range(random.choice((0, 1, 2, 3, 5, 8, 13))):
         parent, key = _somewhere(document, random)
         match random.randrange(5):
@@ -189,7 +194,8 @@ def _restructured(document: Any, random: Random) -> Any:
             case 1 if isinstance(parent, dict):
                 parent[random.choice(HOSTILE_TEXTS)] = parent.pop(key)
             case 2:
-                parent[key] = [parent[key]] * random.choice((1, 3, 20))
+                times = min(random.choice((1, 3, 20)), room)
+                parent[key], room = [parent[key]] * times, room // times
             case _:
                 # A copy: what one case changes in it must not be in the next.
                 parent[key] = deepcopy(random.choice(VALUES))

@@ -20,6 +20,7 @@ from pathlib import Path
 from django.apps import apps
 from django.conf import settings
 from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
 from django.core.servers.basehttp import get_internal_wsgi_application
 from django.db import DatabaseError, connections
 from django.db.models import Max
@@ -31,6 +32,7 @@ from .health import answer_in_process, visit
 from .launcher import check_owner
 from .models import Run
 from .panels import doubts_of_panels
+from .rehearsal import check_static_root
 from .runner import pm2, preconditions
 from .runner.execution import StepFailedError
 from .runner.git import GitError, Repository
@@ -46,6 +48,9 @@ LONGEST = 30.0
 
 OLDEST = {"git": (2, 31), "uv": (0, 4), "PM2": (5, 3)}
 """The oldest versions that updates are meant for."""
+
+OLDEST_GIT_WITH_SIGNERS = (2, 34)
+"""The first that verifies the signature of an SSH key."""
 
 GRACEFUL_TIMEOUT = 30.0
 """Seconds that gunicorn gives its workers to finish, unless it is told otherwise."""
@@ -136,14 +141,15 @@ class Site:
 def examine(announce: Callable[[str], object] = lambda name: None) -> Iterator[Finding]:
     """Check one thing after the other; ``announce`` is told before each which one it is.
 
-    Ends early where the settings are wrong: all the others depend on them.
+    Ends early where the settings are wrong, and where the checkout is none or another user's: all
+    the others depend on them.
     """
     site = Site()
     for name, check in CHECKS:
         announce(name)
         finding = find(name, check, site)
         yield finding
-        if check is check_settings and finding.verdict is Verdict.FAIL:
+        if check in (check_settings, check_user) and finding.verdict is Verdict.FAIL:
             return
 
 
@@ -222,29 +228,46 @@ def check_user(site: Site) -> str:
 
 
 def check_git(site: Site) -> str:
-    return _version("git", "", lambda: version_of("git"))
+    oldest = OLDEST_GIT_WITH_SIGNERS if site.conf.allowed_signers else OLDEST["git"]
+    return _version("git", "", lambda: version_of("git"), oldest)
 
 
 def check_uv(site: Site) -> str:
-    return _version("uv", "UV", lambda: version_of(site.conf.uv))
+    return _version("uv", "UV", lambda: version_of(site.conf.uv), OLDEST["uv"])
 
 
 def check_pm2(site: Site) -> str:
-    return _version("PM2", "PM2", lambda: version_of_pm2(site.conf.pm2))
+    return _version("PM2", "PM2", lambda: version_of_pm2(site.conf.pm2), OLDEST["PM2"])
 
 
-def _version(tool: str, setting: str, read: Callable[[], str]) -> str:
+def _version(tool: str, setting: str, read: Callable[[], str], oldest: tuple[int, int]) -> str:
     try:
         text = read()
     except NotReadableError as error:
         raise ProblemError(str(error), preconditions.how_to_get(tool, setting)) from error
     number = re.search(r"(\d+)\.(\d+)[\w.]*", text)
-    oldest = ".".join(map(str, OLDEST[tool]))
+    needed = ".".join(map(str, oldest))
     if number is None:
-        raise DoubtError(f"{tool} does not say its version: {text}", f"Use {oldest} or newer.")
-    if (int(number[1]), int(number[2])) < OLDEST[tool]:
-        raise ProblemError(f"{tool} is {number[0]}.", f"Install {tool} {oldest} or newer.")
+        raise DoubtError(f"{tool} does not say its version: {text}", f"Use {needed} or newer.")
+    if (int(number[1]), int(number[2])) < oldest:
+        raise ProblemError(f"{tool} is {number[0]}.", f"Install {tool} {needed} or newer.")
     return number[0]
+
+
+def check_signers(site: Site) -> str:
+    if not site.conf.allowed_signers:
+        return "Whoever can push to the branch decides: ALLOWED_SIGNERS is not set."
+    signers = Path(site.conf.allowed_signers)
+    if not os.access(signers, os.R_OK) or not signers.is_file():
+        raise ProblemError(
+            f"The list of signers {signers} cannot be read: no update goes live.",
+            'Put it there, or take ADMIN_MANAGEMENT["ALLOWED_SIGNERS"] away.',
+        )
+    if signers.stat().st_mode & 0o022:
+        raise ProblemError(f"Others can write to {signers}.", f"chmod go-w {signers}")
+    if not find_tool("ssh-keygen"):
+        raise ProblemError("ssh-keygen was not found.", "apt-get install openssh-client")
+    return f"Commits must be signed by one of {signers}, or by a key that GPG trusts."
 
 
 def check_work_tree(site: Site) -> str:
@@ -474,6 +497,17 @@ def _judge(messages: Iterator[checks.CheckMessage] | list[checks.CheckMessage]) 
         raise kind(" ".join(str(each.msg) for each in found), hints)
 
 
+def check_static_files(site: Site) -> str:
+    try:
+        check_static_root()
+    except ImproperlyConfigured as error:
+        raise ProblemError(
+            "There is no folder to collect static files into: STATIC_ROOT is not set.",
+            'Set it, as BASE_DIR / "static-collected", and let the server in front serve it.',
+        ) from error
+    return "They can be collected."
+
+
 def check_hosts(site: Site) -> str:
     host = visit().headers["Host"]
     allowed = settings.ALLOWED_HOSTS or (LOCAL_HOSTS if settings.DEBUG else [])
@@ -506,6 +540,7 @@ CHECKS: tuple[tuple[str, Callable[[Site], str]], ...] = (
     ("work tree", check_work_tree),
     ("branch", check_branch),
     ("changes", check_changes),
+    ("signers", check_signers),
     ("remote address", check_remote_address),
     ("remote", check_remote),
     ("PM2 daemon", check_pm2_daemon),
@@ -520,6 +555,7 @@ CHECKS: tuple[tuple[str, Callable[[Site], str]], ...] = (
     ("database", check_database),
     ("webhook", check_webhook),
     ("last ping", check_last_ping),
+    ("static files", check_static_files),
     ("ALLOWED_HOSTS", check_hosts),
     ("health", check_health),
 )

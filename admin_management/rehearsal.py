@@ -8,7 +8,7 @@ import hashlib
 import io
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
+from django.core.files.storage import storages
 from django.core.management import CommandError, call_command
 from django.core.servers.basehttp import get_internal_wsgi_application
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -119,11 +120,21 @@ class Rehearsal:
             settings.STATIC_ROOT = self._live.static_root
             self._say("✓ the static files are those that are collected already")
             return
+        check_static_root()
         # A manifest is made by collecting; without one, pages would not render here.
         settings.STORAGES = {**settings.STORAGES, "staticfiles": PLAIN_STORAGE}
         if settings.STATIC_ROOT:
             call_command("collectstatic", dry_run=True, interactive=False, verbosity=0)
             self._say("✓ the static files can be collected")
+
+
+def check_static_root() -> None:
+    """Raises ImproperlyConfigured where collectstatic would, which comes after the pull."""
+    if not apps.is_installed("django.contrib.staticfiles"):
+        return
+    # What keeps its files elsewhere has no paths, and needs no folder.
+    with suppress(NotImplementedError):
+        storages.create_storage(settings.STORAGES["staticfiles"]).path("")
 
 
 def static_digest() -> str:

@@ -27,8 +27,8 @@ def _lines(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
         run = status[f"{name}_run"]
         if run:
             yield f"{name}", _run(run)
-    versions = (f"{name} {_text(value)}" for name, value in status["versions"].items())
-    yield "versions", ", ".join(versions).replace("_", " ")
+    versions = (_version(name, value) for name, value in status["versions"].items())
+    yield "versions", ", ".join(versions)
 
 
 def _plain(text: str) -> str:
@@ -43,6 +43,11 @@ def _problem(part: Any) -> str:
 
 def _text(part: Any) -> str:
     return _problem(part) or str(part)
+
+
+def _version(name: str, part: Any) -> str:
+    called = name.replace("_", " ")
+    return f"{called}: {_problem(part)}" if _problem(part) else f"{called} {part}"
 
 
 def _list(name: str, part: Any, write: Any) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import Error as DatabaseFailure
 from django.db.models import Sum
@@ -14,6 +14,7 @@ from admin_management.exceptions import SettingsError
 from .conf import WebhooksSettings
 from .exceptions import Reason
 from .github import is_usable
+from .keyring import FROM_SETTINGS
 from .models import MOST_SECRETS, Delivery, Outcome, Refusal, Secret
 from .sources import Source
 
@@ -52,7 +53,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePanel:
-    """One source. ``problem`` is why no delivery is accepted; ``advice`` is about the ping."""
+    """One source. ``problem`` is why no delivery is accepted, ``faults`` are those of the ping.
+
+    ``last_used_at`` is of the secret in the settings; stored ones know it themselves.
+    """
 
     source: Source
     problem: str = ""
@@ -60,7 +64,9 @@ class SourcePanel:
     changeover_unfinished: bool = False
     can_make_secret: bool = False
     ping: Delivery | None = None
-    advice: tuple[str, ...] = ()
+    last_used_at: datetime | None = None
+    faults: tuple[str, ...] = ()
+    uses_form: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +96,12 @@ def doubts() -> Iterator[str]:
     for each in read_panel().sources:
         if each.ping is None:
             of = f" for {each.source.name}" if each.source.name else ""
-            yield f"GitHub has not sent a ping yet{of}: choose Redeliver at its ping there."
+            yield (
+                f"GitHub has not sent a ping yet{of}: make the webhook there, or choose Redeliver "
+                "at its ping."
+            )
         else:
-            yield from _faults(each.source, each.ping)
+            yield from each.faults
 
 
 def _read(source: Source) -> SourcePanel:
@@ -105,7 +114,9 @@ def _read(source: Source) -> SourcePanel:
         changeover_unfinished=Secret.is_changeover_unfinished(secrets),
         can_make_secret=not source.has_secret and len(secrets) < MOST_SECRETS,
         ping=ping,
-        advice=tuple(_advice(source, ping)) if ping else (),
+        last_used_at=_last_used_at(source) if source.has_secret else None,
+        faults=tuple(_faults(source, secrets, ping)) if ping else (),
+        uses_form=bool(ping and ping.content_type == "form"),
     )
 
 
@@ -120,15 +131,20 @@ def _why_closed(source: Source, secrets: list[Secret]) -> str:
     return ""
 
 
-def _advice(source: Source, ping: Delivery) -> Iterator[str]:
-    """What to change on GitHub, or here."""
-    yield from _faults(source, ping)
-    if ping.content_type == "form":
-        yield "The content type is a form: application/json is plainer, both work."
+def _last_used_at(source: Source) -> datetime | None:
+    signed = Delivery.objects.filter(source=source.name, secret=FROM_SETTINGS).first()
+    return signed.received_at if signed else None
 
 
-def _faults(source: Source, ping: Delivery) -> Iterator[str]:
+def _faults(source: Source, secrets: list[Secret], ping: Delivery) -> Iterator[str]:
     """What keeps pushes from arriving safely."""
+    good = [FROM_SETTINGS] if source.has_secret else [each.fingerprint for each in secrets]
+    since = Delivery.objects.filter(source=source.name, received_at__gt=ping.received_at)
+    if ping.secret not in good and not since.filter(secret__in=good).exists():
+        yield (
+            "Nothing has come since that was signed with a secret that is accepted now: choose "
+            "Redeliver at the ping on GitHub."
+        )
     if ping.insecure_ssl:
         yield "SSL verification is off: enable it in the webhook's settings on GitHub."
     if ping.sends_pushes is False:

@@ -83,6 +83,10 @@ class Patient:
         return finding.verdict, finding.message
 
 
+def a_ping() -> None:
+    Delivery.objects.create(delivery_id="1", event="ping", outcome=Outcome.PING, secret="settings")
+
+
 def process(name: str = "site", **env: Any) -> dict[str, Any]:
     env = {"status": "online", "kill_timeout": 35000, **env}
     return {"name": name, "pid": 42, "pm2_env": env}
@@ -101,6 +105,7 @@ def patient(checkout: Checkout, tmp_path: Path, settings: Any, monkeypatch: Any)
         PM2=str(tmp_path / "pm2" / "bin" / "pm2"),
         UV=program(tmp_path / "uv", "echo uv 0.13.9"),
     )
+    settings.STATIC_ROOT = tmp_path / "collected"
     return patient
 
 
@@ -108,7 +113,7 @@ def patient(checkout: Checkout, tmp_path: Path, settings: Any, monkeypatch: Any)
 class TestTheCommand:
     @pytest.fixture(autouse=True)
     def _ping(self, db: None) -> None:
-        Delivery.objects.create(delivery_id="1", event="ping", outcome=Outcome.PING)
+        a_ping()
 
     def test_finds_nothing_at_a_site_that_lacks_nothing(self, patient: Patient) -> None:
         output = io.StringIO()
@@ -277,6 +282,12 @@ class TestACheck:
         assert used[0].connection is None
 
 
+def test_a_folder_that_is_no_checkout_is_told_once(patient: Patient, tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    patient.set(CHECKOUT=tmp_path / "plain")
+    assert [(each.name, each.verdict) for each in examine()] == [("settings", OK), ("user", FAIL)]
+
+
 def test_wrong_settings_are_the_only_thing_told(patient: Patient) -> None:
     patient.set(BRANHC="main")
     (finding,) = examine()
@@ -351,6 +362,35 @@ class TestTheCheckout:
             FAIL,
             "The checkout is on a detached HEAD, not on master.",
         )
+
+    def test_whose_commits_need_no_signature(self, patient: Patient) -> None:
+        assert patient.verdict("signers") == (
+            OK,
+            "Whoever can push to the branch decides: ALLOWED_SIGNERS is not set.",
+        )
+
+    def test_whose_list_of_signers_is_not_there_or_open_to_others(
+        self, patient: Patient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        signers = patient.folder / "allowed_signers"
+        patient.set(ALLOWED_SIGNERS=str(signers))
+        assert "no update goes live" in patient.finding("signers").message
+        signers.write_text("")
+        signers.chmod(0o664)
+        assert patient.finding("signers").advice == f"chmod go-w {signers}"
+        signers.chmod(0o644)
+        assert patient.verdict("signers")[0] is OK
+        monkeypatch.setattr("admin_management.doctor.find_tool", lambda name: None)
+        assert patient.finding("signers").message == "ssh-keygen was not found."
+
+    def test_whose_git_verifies_no_ssh_key(
+        self, patient: Patient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("admin_management.doctor.version_of", lambda name: "git version 2.33.0")
+        assert patient.verdict("git")[0] is OK
+        patient.set(ALLOWED_SIGNERS=str(patient.folder / "allowed_signers"))
+        finding = patient.finding("git")
+        assert (finding.verdict, finding.advice) == (FAIL, "Install git 2.34 or newer.")
 
     def test_with_local_changes(self, patient: Patient) -> None:
         assert patient.finding("changes").verdict is OK
@@ -588,6 +628,13 @@ class TestTheSystemChecks:
         assert 'include("admin_management.urls") before admin.site.urls' in finding.advice
         assert patient.finding("system checks").verdict is OK
 
+    def test_static_files_without_a_folder(self, patient: Patient, settings: Any) -> None:
+        assert patient.verdict("static files")[0] is OK
+        settings.STATIC_ROOT = None
+        finding = patient.finding("static files")
+        assert finding.verdict is FAIL
+        assert "STATIC_ROOT is not set" in finding.message
+
     def test_a_database_whose_writers_do_not_wait(
         self, patient: Patient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -622,7 +669,7 @@ class TestTheSystemChecks:
         assert finding.verdict is WARN
         assert "has not sent a ping yet" in finding.message
         assert "GitHub" in finding.advice
-        Delivery.objects.create(delivery_id="1", event="ping", outcome=Outcome.PING)
+        a_ping()
         assert patient.finding("last ping").verdict is OK
 
     @pytest.mark.usefixtures("without_webhooks")

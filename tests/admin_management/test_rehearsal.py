@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.core.management.base import SystemCheckError
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections
@@ -18,7 +19,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from admin_management import rehearsal as rehearsal_module
 from admin_management.exceptions import NotHealthyError
-from admin_management.rehearsal import Live, Rehearsal, static_digest
+from admin_management.rehearsal import Live, Rehearsal, check_static_root, static_digest
 
 from .shop import FAILS, IRREVERSIBLE, Shop, row, table
 
@@ -49,7 +50,7 @@ def shop(
     (shop.folder / "urls.py").write_text(URLS)
     settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, shop.name]
     # A rehearsal changes them, in the process that it has to itself.
-    settings.STORAGES, settings.STATIC_ROOT = settings.STORAGES, settings.STATIC_ROOT
+    settings.STORAGES, settings.STATIC_ROOT = settings.STORAGES, tmp_path / "collected"
     with django_db_blocker.unblock(), shop.connected():
         call_command("migrate", verbosity=0, skip_checks=True)
         connection.close()
@@ -95,6 +96,7 @@ class TestMigrations:
         assert tried.notes == []
         assert tried.said == [
             "✓ copied the database default",
+            "✓ the static files can be collected",
             "System check identified no issues (0 silenced).",
             "✓ system checks",
             f"  to apply: {shop.name}.0002_second",
@@ -252,11 +254,30 @@ class TestStaticFiles:
     def test_that_change_are_collected_as_a_dry_run(
         self, shop: Shop, tmp_path: Path, settings: Any
     ) -> None:
-        settings.STATIC_ROOT = tmp_path / "collected"
         said: list[str] = []
         Rehearsal(Live(databases={}), tmp_path, said.append).perform()
         assert "✓ the static files can be collected" in said
         assert not (tmp_path / "collected").exists()
+
+    def test_without_a_folder_to_collect_them_into_end_it(
+        self, tried: Tried, settings: Any
+    ) -> None:
+        settings.STATIC_ROOT = None
+        with pytest.raises(ImproperlyConfigured, match="STATIC_ROOT"):
+            tried.perform()
+
+    def test_that_are_kept_elsewhere_need_no_folder(self, tried: Tried, settings: Any) -> None:
+        settings.STATIC_ROOT = None
+        elsewhere = {"BACKEND": "django.core.files.storage.InMemoryStorage"}
+        settings.STORAGES = settings.STORAGES | {"staticfiles": elsewhere}
+        tried.perform()
+
+    def test_of_a_site_without_the_app_need_none_either(self, settings: Any) -> None:
+        settings.STATIC_ROOT = None
+        settings.INSTALLED_APPS = [
+            each for each in settings.INSTALLED_APPS if "staticfiles" not in each
+        ]
+        check_static_root()
 
     @pytest.fixture
     def folder(self, tmp_path: Path, settings: Any) -> Path:

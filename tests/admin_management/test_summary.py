@@ -62,7 +62,7 @@ def test_tells_all_there_is_in_aligned_lines() -> None:
         "process   site online, up 1 min 15 s, 0 restarts, 27.4 MB",
         "last      succeeded, asked for just now by GitHub: octocat (webhook): "
         "Updated: 1234567 A new logo",
-        "versions  admin management 0.1.0, pm2 pm2 was not found.",
+        "versions  admin management 0.1.0, pm2: pm2 was not found.",
     ]
 
 

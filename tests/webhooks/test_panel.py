@@ -8,11 +8,11 @@ from django.db import ProgrammingError
 from django.test import Client
 from django.utils.html import conditional_escape
 
-from webhooks.models import DeliveryQuerySet
+from webhooks.models import Delivery, DeliveryQuerySet, Secret
 from webhooks.panel import doubts, read_panel
 
 from .conftest import Deliver
-from .payloads import SECRET, ping
+from .payloads import SECRET, as_json, ping, push, signature
 
 pytestmark = pytest.mark.django_db
 
@@ -45,7 +45,7 @@ def test_a_good_ping_is_shown_and_nothing_is_to_be_changed(page: Any, deliver: D
     assert "The last ping of GitHub came" in text
     assert "signed with <code>settings</code>, for <code>octocat/site</code>" in text
     assert "Content type json; SSL verification on." in text
-    assert read_panel().sources[0].advice == ()
+    assert read_panel().sources[0].faults == ()
 
 
 def test_what_is_not_good_is_said_with_what_to_do(page: Any, deliver: Deliver) -> None:
@@ -63,7 +63,7 @@ def test_the_doctor_doubts_what_is_wrong_with_the_last_ping(
     deliver: Deliver, settings: Any
 ) -> None:
     assert list(doubts()) == [
-        "GitHub has not sent a ping yet: choose Redeliver at its ping there.",
+        "GitHub has not sent a ping yet: make the webhook there, or choose Redeliver at its ping.",
     ]
     deliver(hook(content_type="form"), event="ping")
     assert list(doubts()) == []
@@ -74,25 +74,53 @@ def test_the_doctor_doubts_what_is_wrong_with_the_last_ping(
     source = {"SECRET": SECRET, "REPOSITORY": "octocat/site"}
     settings.WEBHOOKS = {"SOURCES": {"site": source}}
     assert list(doubts()) == [
-        "GitHub has not sent a ping yet for site: choose Redeliver at its ping there."
+        "GitHub has not sent a ping yet for site: make the webhook there, or choose Redeliver at "
+        "its ping."
     ]
     settings.WEBHOOKS = {"SECERT": "x"}
     assert list(doubts()) == []
 
 
+def test_a_ping_by_a_secret_that_is_gone_proves_nothing_any_more(
+    deliver: Deliver, settings: Any
+) -> None:
+    settings.WEBHOOKS = {}
+    old, old_value = Secret.objects.make(created_by="alice")
+    signed = signature(as_json(ping()), old_value)
+    deliver(ping(), event="ping", X_Hub_Signature_256=signed)
+    _, new_value = Secret.objects.make(created_by="alice")
+    assert list(doubts()) == []
+    old.retire(by="alice")
+    [doubt] = doubts()
+    assert "choose Redeliver at the ping" in doubt
+    deliver(push(), X_Hub_Signature_256=signature(as_json(push()), new_value))
+    assert list(doubts()) == []
+
+
+def test_the_secret_of_the_settings_was_used_last_by_the_newest_delivery(
+    page: Any, deliver: Deliver
+) -> None:
+    assert "never used" in page()
+    deliver(ping(), event="ping")
+    deliver(push(), X_GitHub_Delivery="2")
+    assert "last used <time" in page()
+    newest = Delivery.objects.get(delivery_id="2")
+    assert read_panel().sources[0].last_used_at == newest.received_at
+
+
 def test_a_ping_of_another_repository_is_said(deliver: Deliver, settings: Any) -> None:
     deliver(ping(), event="ping")
     settings.WEBHOOKS = {"SECRET": SECRET, "REPOSITORY": "OctoCat/Site"}
-    assert read_panel().sources[0].advice == ()
+    assert read_panel().sources[0].faults == ()
     settings.WEBHOOKS = {"SECRET": SECRET, "REPOSITORY": "octocat/other"}
-    [advice] = read_panel().sources[0].advice
-    assert "octocat/site" in advice
+    [fault] = read_panel().sources[0].faults
+    assert "octocat/site" in fault
 
 
 def test_a_ping_that_tells_nothing_is_shown_as_one(page: Any, deliver: Deliver) -> None:
     deliver({"zen": "Design for failure."}, event="ping")
     assert "Content type not told; SSL verification not told." in page()
-    assert read_panel().sources[0].advice == ()
+    assert read_panel().sources[0].faults == ()
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ class TestTwoSources:
         signed(deliver, ping(), OF_THE_SITE, event="ping")
         site, theme = read_panel().sources
         assert site.ping is not None
-        assert site.advice == ()
+        assert site.faults == ()
         assert theme.ping is None
         assert "webhook_secret new --source theme" in theme.problem
 

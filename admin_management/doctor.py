@@ -349,7 +349,7 @@ def check_kill_timeout(site: Site) -> str:
         process = _process(site)
     except (StepFailedError, Pm2Error) as error:
         raise DoubtError(f"Not known: {error}", "Let PM2 run the site first.") from error
-    needed = _graceful_timeout(process.arguments) + SLACK
+    needed = graceful_timeout(process.arguments) + SLACK
     if process.kill_timeout < needed:
         raise DoubtError(
             f"PM2 kills {process.name} after {process.kill_timeout:g} s; to finish its requests it "
@@ -360,7 +360,7 @@ def check_kill_timeout(site: Site) -> str:
     return f"{process.kill_timeout:g} s, of which {needed:g} s are needed."
 
 
-def _graceful_timeout(arguments: tuple[str, ...]) -> float:
+def graceful_timeout(arguments: tuple[str, ...]) -> float:
     """Seconds, by gunicorn's command line. A configuration file of gunicorn is not read."""
     given = re.search(r"--graceful-timeout[= ](\d+)", " ".join(arguments))
     return float(given[1]) if given else GRACEFUL_TIMEOUT

@@ -71,7 +71,7 @@ def check_remote_address(remote: str, repository: Repository) -> str:
             f"The checkout has no remote {remote}.",
             hint=f'git remote add {remote} ADDRESS, or set ADMIN_MANAGEMENT["REMOTE"].',
         )
-    if _holds_credential(url):
+    if holds_credential(url):
         raise StepFailedError(
             f"The address of {remote} holds a password or token, in the clear.",
             hint=f"Revoke it, then: git remote set-url {remote} ADDRESS, without it. If "
@@ -82,7 +82,7 @@ def check_remote_address(remote: str, repository: Repository) -> str:
     return url
 
 
-def _holds_credential(url: str) -> bool:
+def holds_credential(url: str) -> bool:
     """A password, a user that has the shape of a token, or a token in the query."""
     user = "".join(_USER_INFO.findall(url))
     is_token = Redactor([]).line(user) != user

@@ -19,16 +19,20 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import include, path
 from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
 
 from admin_management.conf import node
 from admin_management.doctor import (
     CHECKS,
+    GRACEFUL_TIMEOUT,
     Finding,
     ProblemError,
     Site,
     Verdict,
     examine,
     find,
+    graceful_timeout,
     remember,
 )
 from admin_management.models import Run
@@ -450,6 +454,21 @@ class TestTheRemote:
     def test_whose_address_holds_none(self, patient: Patient, url: str) -> None:
         patient.checkout.git("remote", "set-url", "origin", url)
         assert patient.verdict("remote address") == (OK, url)
+
+
+@given(st.integers(0, 10**6), st.booleans(), st.lists(st.sampled_from(["-w", "4", "--bind=:8000"])))
+def test_the_patience_of_gunicorn_is_read_from_its_command_line(
+    seconds: int, is_one_word: bool, others: list[str]
+) -> None:
+    option = "--graceful-timeout"
+    given = [f"{option}={seconds}"] if is_one_word else [option, str(seconds)]
+    assert graceful_timeout((*others, *given, *others)) == seconds
+    assert graceful_timeout(tuple(others)) == GRACEFUL_TIMEOUT
+
+
+@given(st.lists(st.text()))
+def test_whatever_the_command_line_is_there_is_a_time(arguments: list[str]) -> None:
+    assert graceful_timeout(tuple(arguments)) >= 0
 
 
 class TestPm2:

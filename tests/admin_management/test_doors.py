@@ -1,6 +1,6 @@
 """Every address, by every method, for everybody: one table of who may, and nothing beside it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -49,12 +49,18 @@ DOORS = {row[0]: dict(zip(HEAD[1:], row[1:], strict=True)) for row in ROWS}
 
 MANAGE_SECRETS = "manage_secrets"
 ALL = (*Permission, MANAGE_SECRETS)
+ADD_TOKENS, REVOKE_TOKENS = "add_apitoken", "revoke_apitoken"
 
-ADMIN_LISTS = [
-    f"{model._meta.app_label}_{model._meta.model_name}_changelist"
-    for model in admin.site._registry
-    if model._meta.app_label in ("admin_management", "github_webhooks")
-]
+ADMINS_PAGES = {
+    # our models in Django's admin: who may list them, and who may add one, beside superusers
+    "admin_management_run": ((), None),
+    "admin_management_hold": ((), None),
+    "admin_management_auditevent": ((), None),
+    "admin_management_apitoken": ((ADD_TOKENS, REVOKE_TOKENS), (ADD_TOKENS,)),
+    "github_webhooks_delivery": ((), None),
+    "github_webhooks_secret": ((), None),
+    "github_webhooks_refusal": ((), None),
+}
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "DELETE", "PUT", "PATCH", "TRACE")
 
@@ -63,7 +69,7 @@ CAST = {
     "anonymous": (None, "nothing"),
     "a user": (None, "session"),
     "staff": ((), "session"),
-    **{f"staff with {each}": ((each,), "session") for each in ALL},
+    **{f"staff with {each}": ((each,), "session") for each in (*ALL, ADD_TOKENS, REVOKE_TOKENS)},
     "superuser": (ALL, "session"),
     "demoted": (None, "session"),
     "deactivated": (None, "nothing"),
@@ -118,6 +124,16 @@ def of_the_api(permissions: Any, sent: str, wanted: str, method: str) -> int | s
     return "in" if wanted in ("staff", *permissions) else 403
 
 
+def of_the_admin(who: str, allowed: Collection[str] | None) -> int | str:
+    """``allowed`` is None where nobody may, superusers among them."""
+    permissions, sent = CAST[who]
+    if sent != "session" or permissions is None:
+        return "login"
+    if allowed is not None and (who == "superuser" or {*permissions} & {*allowed}):
+        return "in"
+    return 403
+
+
 def outcome(answer: Any) -> int | str:
     if answer.status_code in (401, 403, 405, 429):
         return int(answer.status_code)
@@ -142,7 +158,7 @@ def runs(checkout: Checkout) -> list[Run]:
 @pytest.fixture
 def client_of(db: None) -> Callable[[str], Client]:
     def enter(who: str) -> Client:
-        permissions, _ = CAST[who]
+        permissions, sent = CAST[who]
         client = Client()
         if who == "anonymous":
             return client
@@ -152,7 +168,7 @@ def client_of(db: None) -> Callable[[str], Client]:
             User.objects.filter(pk=user.pk).update(is_superuser=True)
         if "demoted" in who or "deactivated" in who:
             permit(user, *ALL)
-        if "token" in who:
+        if "token" in sent:
             scope = "read" if who == "read token" else "update"
             token = ApiToken(user=user, name="ci", scope=scope)
             token.issue(by="dora", days=1)
@@ -173,8 +189,14 @@ def client_of(db: None) -> Callable[[str], Client]:
     return enter
 
 
-def test_the_table_has_every_address() -> None:
+def test_the_tables_have_every_address() -> None:
     assert sorted(DOORS) == sorted(ROUTES)
+    ours = ("admin_management", "github_webhooks")
+    assert sorted(ADMINS_PAGES) == sorted(
+        model._meta.label_lower.replace(".", "_")
+        for model in admin.site._registry
+        if model._meta.app_label in ours
+    )
 
 
 @pytest.mark.usefixtures("uncounted")
@@ -247,13 +269,10 @@ def test_what_others_serve_for_us_is_for_superusers_or_for_whoever_signs(
 ) -> None:
     """The pages of Django's admin, where a token says nothing; and the receiver."""
     client = client_of(who)
-    permissions, sent = CAST[who]
-    allowed = "login" if sent != "session" or permissions is None else 403
-    if who == "superuser":
-        allowed = "in"
-    got = {name: outcome(client.get(reverse(f"admin:{name}"))) for name in ADMIN_LISTS}
-    assert got == dict.fromkeys(ADMIN_LISTS, allowed)
-    assert "github_webhooks_secret_changelist" in got
+    for name, (may_list, may_add) in ADMINS_PAGES.items():
+        for page, allowed in (("changelist", may_list), ("add", may_add)):
+            got = outcome(client.get(reverse(f"admin:{name}_{page}")))
+            assert got == of_the_admin(who, allowed), (name, page)
     receiver = reverse("webhooks:github")
     assert [outcome(client.generic(method, receiver)) for method in METHODS] == [
         403 if method == "POST" else 405 for method in METHODS

@@ -2,12 +2,16 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.contrib.auth.models import User
-from django.test import Client
+from django.test import Client, override_settings
+from hypothesis import given
+from hypothesis import strategies as st
 
 from admin_management.conf import node
+from admin_management.headers import content_security_policy
 from admin_management.models import Run
 from tests.conftest import Checkout
 
@@ -57,6 +61,32 @@ def test_a_form_without_its_token(alice: User, settings: Any, is_global: bool) -
         assert answer.status_code == 403, name
         assert_protected(answer)
     assert not Run.objects.exists()
+
+
+HOSTS = st.from_regex(r"[a-z][a-z0-9.-]{0,20}(:[0-9]{2,5})?", fullmatch=True)
+
+
+@given(st.sampled_from(["https://", "http://", "//"]), HOSTS, st.text(max_size=20))
+def test_the_policy_names_the_host_of_the_static_files_and_no_other_word(
+    scheme: str, host: str, folder: str
+) -> None:
+    url = f"{scheme}{host}/{quote(folder, safe='')}/"
+    with override_settings(STATIC_URL=url):
+        policy = content_security_policy()
+    sources = f"{scheme.removeprefix('//')}{host}"
+    assert policy.split("; ") == [
+        f"default-src 'self' {sources}",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "object-src 'none'",
+    ]
+
+
+@given(st.text(max_size=20))
+def test_the_policy_of_a_site_that_serves_its_own_is_always_the_same(folder: str) -> None:
+    with override_settings(STATIC_URL=f"/{quote(folder, safe='')}/"):
+        assert content_security_policy().startswith("default-src 'self'; base-uri 'none'; ")
 
 
 def test_a_body_that_is_refused_and_a_page_of_another_site(client: Client, alice: User) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.db.models import QuerySet
+from hypothesis import given
+from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
 
 from admin_management.conf import node
@@ -52,6 +54,22 @@ def test_a_text_is_a_value_whatever_it_looks_like(text: str) -> None:
     a_run(text)
     assert runs_asked_for.exists(text, "alice")
     assert [run.reason for run in runs_asked_for(text, "alice")] == [text]
+
+
+STORABLE = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+
+
+@given(st.lists(st.tuples(STORABLE, STORABLE), max_size=4), STORABLE, STORABLE)
+def test_it_finds_what_the_orm_finds(
+    stored: list[tuple[str, str]], reason: str, actor: str
+) -> None:
+    Run.objects.all().delete()
+    for each in stored:
+        a_run(*each)
+    for texts in (*stored, (reason, actor)):
+        found = runs_asked_for(*texts)
+        assert {*found} == {*Run.objects.filter(reason=texts[0], actor_name=texts[1])}
+        assert runs_asked_for.exists(*texts) == bool(found)
 
 
 def test_the_queryset_is_made_once() -> None:

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 from admin_management.conf import node
 from admin_management.models import Hold, Run
 from tests.admin_management.conftest import LiveRun, live_run, no_runner
-from tests.conftest import Checkout
+from tests.conftest import Checkout, permit
 from tests.end_to_end.chromium import CHROMIUM, in_chromium, served, started
 from tests.end_to_end.other_sites import (
     Arrival,
@@ -27,6 +27,7 @@ from tests.end_to_end.other_sites import (
     certificate_for,
     elsewhere,
 )
+from webhooks.models import Secret
 
 __all__ = ("live_run", "no_runner")
 
@@ -387,8 +388,9 @@ def site(
 
 
 def what_there_is() -> list[Any]:
-    """All runs and holds, with all that is known of them."""
-    return [*Run.objects.order_by("pk").values(), *Hold.objects.order_by("pk").values()]
+    """All runs, holds and secrets, with all that is known of them."""
+    tables = (Run.objects, Hold.objects, Secret.objects)
+    return [row for table in tables for row in table.order_by("pk").values()]
 
 
 @from_each(*MATRIX)
@@ -407,7 +409,7 @@ def test_an_update_is_refused_to_every_other_site(site: Site, attacker: Attacker
 class Change:
     """A request that changes something, and how it is answered when the site's own page sends it.
 
-    In its path, ``{waiting}`` and ``{proved}`` are runs.
+    In its path, ``{waiting}`` and ``{proved}`` are runs, and ``{secret}`` is one of the webhook.
     """
 
     method: str
@@ -416,7 +418,9 @@ class Change:
 
 
 def made_concrete(path: str) -> str:
-    """A path for the runs that there are at this moment."""
+    """A path for the runs and the secret that there are at this moment."""
+    if "{secret}" in path:
+        path = path.replace("{secret}", Secret.objects.active().get().fingerprint)
     for name, status in (("{waiting}", "queued"), ("{proved}", "succeeded")):
         if name in path:
             path = path.replace(name, str(Run.objects.get(status=status).pk))
@@ -436,6 +440,8 @@ CHANGES = [
     Change("POST", "/admin/update/{proved}/rollback/", 202),
     Change("POST", "/admin/update/{waiting}/cancel/", 202),
     Change("POST", "/admin/dashboard/{proved}/rollback/", 302),
+    Change("POST", "/admin/dashboard/webhook-secrets/{secret}/retire/", 302),
+    Change("POST", "/admin/dashboard/webhook-secrets/", 200),
 ]
 """In an order in which the site's own page can do them all, while an update waits and is held."""
 
@@ -461,8 +467,10 @@ STRANGERS = [
 
 
 @pytest.fixture
-def busy(checkout: Checkout) -> None:
-    """A run that was proved live, one that waits, and a hold for which it waits."""
+def busy(checkout: Checkout, alice: User) -> None:
+    """A run that was proved live, one that waits, a hold for which it waits, and a secret."""
+    permit(alice, "manage_secrets")
+    Secret.objects.make(created_by="alice")
     facts = {"node": node(), "trigger": "webhook"}
     Run.objects.create(to_revision=checkout.revision(), status="succeeded", **facts)
     checkout.commit({"version.txt": "2\n"})

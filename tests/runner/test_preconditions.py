@@ -5,13 +5,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from admin_management.runner.execution import StepFailedError
 from admin_management.runner.git import Repository
 from admin_management.runner.plan import Plan
-from admin_management.runner.preconditions import check_all
+from admin_management.runner.preconditions import check_all, holds_credential
 from tests.runner.conftest import GIT, Site, program
 
 
@@ -118,6 +121,25 @@ def test_a_credential_that_gits_configuration_puts_into_the_address(site: Site) 
 def test_a_user_in_the_address_is_no_credential(site: Site, url: str) -> None:
     site.checkout.git("remote", "set-url", "origin", url)
     check_all(site.plan, Repository(site.checkout.path, GIT, site.environ), site.environ)
+
+
+WORDS = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=12)
+PATHS = st.lists(st.text(min_size=1).map(lambda text: quote(text, safe=":")), max_size=3)
+
+
+@given(st.sampled_from(["https", "ssh", "git"]), WORDS, st.text(max_size=20), WORDS, PATHS)
+def test_a_password_is_found_in_any_address_and_nothing_is_in_one_without(
+    scheme: str, user: str, password: str, host: str, path: list[str]
+) -> None:
+    place = "/".join([f"{host}:22", *path])
+    assert holds_credential(f"{scheme}://{user}:{quote(password, safe='')}@{place}")
+    assert not holds_credential(f"{scheme}://{user}@{place}")
+    assert not holds_credential(f"{scheme}://{place}")
+
+
+@given(st.text())
+def test_whatever_an_address_is_it_can_be_looked_at(address: str) -> None:
+    assert holds_credential(address) in (True, False)
 
 
 def test_going_back_asks_no_remote_whatever_its_address(site: Site) -> None:

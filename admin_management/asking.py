@@ -43,7 +43,7 @@ def requester_of(request: HttpRequest | Request) -> Requester:
     name = str(user.get_username())
     if isinstance(token, ApiToken):
         name = f"{name[:90]} (token {token.name})"
-    return Requester(name=name[:200], user_id=user.pk, address=address_of(request))
+    return Requester(name=name, user_id=user.pk, address=address_of(request))
 
 
 def ask(

@@ -30,7 +30,7 @@ from .health import visit
 from .models import AuditEvent, Hold, Options, Run, StepRun, Trigger, running_on
 from .runner import __name__ as runner_package
 from .runner.git import GitError
-from .runner.journal import Progress, replay
+from .runner.journal import Progress, replay, storable
 from .runner.lock import Lock
 from .runner.plan import PYTHON, Plan, Rehearsal
 from .runner.recovery import DIED, end_children
@@ -39,6 +39,10 @@ from .runner.status import Status
 from .steps import Tools, ordered_steps
 
 logger = logging.getLogger("admin_management")
+
+LONGEST_NAME = 200
+LONGEST_REASON = 500
+"""Characters that are kept of who asks, and why."""
 
 KEPT_RUNS = 50
 """Runs whose files are kept: what their steps said is in the database."""
@@ -52,11 +56,14 @@ PLAIN = Options(force=False, accept_rewritten=False, override_hold=False)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requester:
-    """Who asks: ``user`` is a saved user or None, ``name`` is kept as text for good."""
+    """Who asks: ``user_id`` is that of a saved user or None, ``name`` is kept as text for good."""
 
     name: str
     user_id: int | str | None = None
     address: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", storable(self.name)[:LONGEST_NAME])
 
     @classmethod
     def at_the_shell(cls) -> Self:
@@ -81,7 +88,7 @@ def request_update(
     """
     if options.get("override_hold") and not reason.strip():
         raise ReasonMissingError
-    reason = _storable(reason)
+    reason = storable(reason)[:LONGEST_REASON]
     with transaction.atomic(savepoint=False):
         run, is_new = Run.objects.join_or_create(
             options,
@@ -119,6 +126,7 @@ def request_rollback(run: Run, *, requester: Requester, reason: str) -> Run:
     Starts in spite of a hold, and sets one if there is none: the next push must not undo it.
     Raises ReasonMissingError, and ConflictError if it is not possible.
     """
+    reason = storable(reason)[:LONGEST_REASON]
     if not reason.strip():
         raise ReasonMissingError
     way = find_way_back(run)
@@ -148,7 +156,7 @@ def request_rollback(run: Run, *, requester: Requester, reason: str) -> Run:
         if hold:
             hold.remember(Kind.HOLD_OVERRIDDEN, requester.name, run=rollback, reason=reason)
         else:
-            told = f"rolled back to {way.target_revision[:7]}: {reason}"[:500]
+            told = f"rolled back to {way.target_revision[:7]}: {reason}"
             hold_updates(requester=requester, reason=told)
         transaction.on_commit(start_next)
     logger.warning("Rollback requested by %s", requester.name, extra=_extra(rollback))
@@ -161,7 +169,7 @@ def hold_updates(*, requester: Requester, reason: str, expires_at: datetime | No
     What is asked for meanwhile waits. Raises ConflictError if updates are held already.
     """
     hold = Hold.objects.place(
-        reason=reason,
+        reason=storable(reason)[:LONGEST_REASON],
         expires_at=expires_at,
         address=requester.address,
         actor_id=requester.user_id,
@@ -277,12 +285,6 @@ def _name_of(user_id: int) -> str:
         return pwd.getpwuid(user_id).pw_name
     except KeyError:
         return str(user_id)
-
-
-def _storable(text: str, longest: int = 500) -> str:
-    """As every database can keep it: no NUL, no half of a character, not too long."""
-    clean = text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
-    return clean[:longest]
 
 
 def _settle_runs(state: StateDirectory, *, runner_is_dead: bool) -> int:

@@ -61,6 +61,14 @@ class Journal:
         self._torn = False
 
 
+def storable(text: str) -> str:
+    """As every database can keep it: without NUL and halves of characters.
+
+    The name of a file, and what somebody writes at a shell, may be bytes that are no text.
+    """
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+
+
 @dataclass(slots=True)
 class StepProgress:
     """What the journal says of one step so far. ``exit_code`` is None when a signal ended it."""
@@ -136,7 +144,7 @@ def replay(path: Path) -> Progress:
     """
     progress = Progress()
     for entry in _entries(path):
-        with suppress(ValueError, TypeError, KeyError, IndexError):
+        with suppress(ValueError, TypeError, KeyError, IndexError, AttributeError):
             apply = _APPLY.get(entry["event"])
             progress.last_at = _time(entry)
             if apply is not None:
@@ -184,15 +192,16 @@ def _child(progress: Progress, entry: dict[str, Any]) -> None:
 
 
 def _output(progress: Progress, entry: dict[str, Any]) -> None:
-    progress.steps[entry["step"]].lines.append(entry["text"])
+    progress.steps[entry["step"]].lines.append(storable(entry["text"]))
 
 
 def _step_finished(progress: Progress, entry: dict[str, Any]) -> None:
     step = progress.steps[entry["step"]]
     step.finished_at = _time(entry)
     step.status = StepStatus(entry["status"])
-    for name in ("exit_code", "signal", "timed_out", "message", "hint"):
+    for name in ("exit_code", "signal", "timed_out"):
         setattr(step, name, entry.get(name, getattr(step, name)))
+    step.message, step.hint = storable(entry.get("message", "")), storable(entry.get("hint", ""))
     step.output_bytes = entry.get("output_bytes", 0)
     step.output_sha256 = entry.get("output_sha256", "")
     if lost := entry.get("lost_lines"):
@@ -220,7 +229,7 @@ def _finished(progress: Progress, entry: dict[str, Any]) -> None:
     progress.status = Status(entry["status"])
     progress.finished_at = _time(entry)
     for name in ("failed_step", "message", "hint"):
-        setattr(progress, name, entry.get(name, ""))
+        setattr(progress, name, storable(entry.get(name, "")))
     progress.close_steps()
 
 

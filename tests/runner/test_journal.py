@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin_management.runner.journal import Journal, replay
+from admin_management.runner.journal import Journal, replay, storable
 from admin_management.runner.status import Status, StepStatus
 
 SHA = "a" * 64
@@ -235,7 +235,7 @@ def test_whatever_a_crash_cut_off_the_rest_is_read(data: st.DataObject) -> None:
 
 
 @given(st.text(), st.text())
-def test_any_text_is_read_as_it_was_written(output: str, message: str) -> None:
+def test_any_text_is_read_as_it_can_be_stored(output: str, message: str) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "journal.jsonl"
         journal = Journal(path)
@@ -244,8 +244,18 @@ def test_any_text_is_read_as_it_was_written(output: str, message: str) -> None:
         journal.event("finished", status="failed", message=message)
         journal.close()
         progress = replay(path)
-    assert progress.steps[0].output == output
-    assert progress.message == message
+    assert progress.steps[0].output == storable(output)
+    assert progress.message == storable(message)
+
+
+@given(st.text())
+def test_what_can_be_stored_is_as_long_and_whole_characters_stay(text: str) -> None:
+    stored = storable(text)
+    assert len(stored) == len(text)
+    assert "\0" not in stored
+    assert stored.encode().decode() == storable(stored) == stored
+    for before, after in zip(text, stored, strict=True):
+        assert before in (after, "\0") or "\ud800" <= before <= "\udfff"
 
 
 LINES = st.recursive(

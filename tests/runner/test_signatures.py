@@ -1,5 +1,6 @@
 """Signed commits, with real keys."""
 
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,18 @@ def test_a_commit_that_somebody_listed_has_signed_may_go_live(
     site: Site, alice: Signer, signers: Path
 ) -> None:
     check(site, alice.signs(site, "2\n"), signers)
+
+
+def test_the_documented_line_lets_a_key_sign_commits_and_only_those(
+    site: Site, alice: Signer, signers: Path
+) -> None:
+    operations = (Path(__file__).parents[2] / "docs/operations.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^alice@.*AAAA…$", operations, re.MULTILINE)
+    signers.write_text(line.replace("ssh-ed25519 AAAA…", alice.public) + "\n")
+    revision = alice.signs(site, "2\n")
+    check(site, revision, signers)
+    signers.write_text(signers.read_text().replace('"git"', '"file"'))
+    assert "is not signed by" in refusal(site, revision, signers)
 
 
 def test_an_unsigned_commit_may_not(site: Site, signers: Path) -> None:

@@ -274,24 +274,7 @@ class Update:
             if not site.repository.is_ancestor(head, site.to_revision):
                 # check_history() has allowed it: the branch was rewritten, or this goes back.
                 argv = site.git("reset", "--hard", "--quiet", site.to_revision)
-            before = self._new_files(head)
-            try:
-                site.run_local_git(execution, argv)
-            except StepFailedError:
-                # On a full disk git leaves what it had begun to write, and stops at it next time.
-                for file in self._new_files(head) - before:
-                    file.unlink()
-                raise
-
-    def _new_files(self, head: str) -> set[Path]:
-        """Files of the new revision alone that are in the work tree."""
-        root = self.site.checkout.resolve()
-        added = self.site.repository.added_files(head, self.site.to_revision)
-        files = (root / name for name in added)
-        # Behind a link of the old revision it is a file of another name.
-        return {
-            file for file in files if os.path.lexists(file) and file.parent.resolve() == file.parent
-        }
+            site.run_local_git(execution, argv)
 
     def _switch_dependencies(self, step: Step) -> None:
         if self._dependencies:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, new_files
 from .execution import StepExecution, StepFailedError
+from .git import GitError
 from .plan import Step
 from .proof import Moment, Proof, UnhealthyError, load_http
 from .site import Site
@@ -113,10 +114,21 @@ class Rollback:
         (site.repository.git_directory() / "index.lock").unlink(missing_ok=True)
         if site.repository.revision() == self.checkpoint.revision and self._is_clean(site):
             execution.skip("the work tree is the old one")
+        else:
+            self._keep_local_changes(execution)
+            reset = site.git("reset", "--hard", "--quiet", self.checkpoint.revision)
+            site.run_local_git(execution, reset)
+        self._remove_what_git_had_begun()
+
+    def _remove_what_git_had_begun(self) -> None:
+        """Killed, or on a full disk, git leaves files that nothing tracks, and stops at them."""
+        strays = self.checkpoint.strays
+        if strays is None:
             return
-        self._keep_local_changes(execution)
-        reset = site.git("reset", "--hard", "--quiet", self.checkpoint.revision)
-        site.run_local_git(execution, reset)
+        # Where git cannot read the new revision any more, nobody knows which these are.
+        with suppress(GitError):
+            for name in {*new_files(self.site, self.checkpoint.revision)} - {*strays}:
+                (self.site.checkout / name).unlink()
 
     @staticmethod
     def _is_clean(site: Site) -> bool:

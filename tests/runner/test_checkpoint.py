@@ -6,10 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from admin_management.runner.checkpoint import Checkpoint
-from admin_management.runner.execution import Recorder
 from admin_management.runner.journal import Journal, replay
-from admin_management.runner.redact import Redactor
-from admin_management.runner.site import Site as RunnersSite
 from tests.runner.conftest import Site
 
 TEXT = st.text(st.characters(codec="utf-8"))
@@ -19,6 +16,7 @@ CHECKPOINTS = st.builds(
     environment=TEXT,
     static_files=TEXT,
     migrations=st.lists(st.tuples(TEXT, TEXT), max_size=3).map(tuple),
+    strays=st.none() | st.lists(TEXT, max_size=3).map(tuple),
 )
 
 
@@ -35,20 +33,28 @@ def test_what_is_written_into_the_journal_is_read_from_it(
     assert Checkpoint.from_facts(facts) == checkpoint
 
 
-def test_it_tells_what_is_live(site: Site, tmp_path: Path) -> None:
+def test_it_tells_what_is_live_and_what_stands_in_the_way(site: Site, tmp_path: Path) -> None:
     site.state.set_live_revision("1" * 40, "a digest")
     environment = site.state.environments / "k1-run1"
     environment.mkdir()
     site.link.symlink_to(environment)
-    journal = Journal(tmp_path / "journal.jsonl")
-    recorder = Recorder(journal, Redactor([]), site.checkout.path)
-    checkpoint = Checkpoint.of(
-        RunnersSite(site.plan, recorder, site.environ), "2" * 40, (("app", "0001"),)
-    )
-    journal.close()
+    before = site.checkout.revision()
+    after = site.checkout.commit({"new.txt": "2\n", "notes.txt": "2\n"})
+    site.checkout.git("fetch", "--quiet")
+    for name in ("notes.txt", "mine.txt"):
+        (site.checkout.path / name).write_text("mine\n")
+    with site.at_work() as runners_site:
+        runners_site.to_revision = after
+        checkpoint = Checkpoint.of(runners_site, before, (("app", "0001"),))
     assert checkpoint == Checkpoint(
-        revision="2" * 40,
+        revision=before,
         environment="k1-run1",
         static_files="a digest",
         migrations=(("app", "0001"),),
+        strays=("notes.txt",),
     )
+
+
+def test_that_of_an_older_runner_is_read_too() -> None:
+    facts = {"revision": "1" * 40, "environment": "", "static_files": "", "migrations": []}
+    assert Checkpoint.from_facts(facts).strays is None

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 
 from admin_management.runner.journal import replay
 from admin_management.runner.lock import Lock
+from admin_management.runner.plan import Step
 from admin_management.runner.recovery import unfinished_runs
 from admin_management.runner.status import Status
 from tests.conftest import Checkout
@@ -171,15 +173,30 @@ def test_a_recovery_killed_at_any_point_leaves_a_whole_site(trial: Trial, died_a
     assert point > 10
 
 
+def test_a_runner_killed_while_git_writes_a_new_file_leaves_a_whole_site(trial: Trial) -> None:
+    trial.push(**{"large.bin": "x" * 100, "notes.txt": "of the new revision\n"})
+    mine = trial.site.checkout.path / "notes.txt"
+    mine.write_text("mine\n")
+    steps = trial.site.plan().steps
+    argv = ("sh", "-c", "printf xxx > large.bin; kill -9 $PPID")
+    _die(trial, tuple(replace(each, argv=argv) if each.name == "pull" else each for each in steps))
+    trial.recover()
+    assert mine.read_text() == "mine\n"
+    mine.unlink()
+    trial.check(1)
+    trial.goes_on()
+
+
 def _die_after(trial: Trial, step: str) -> None:
     """A run that dies when this step has ended."""
     (trial.site.checkout.path / ".git" / "die").touch()
-    plan = trial.site.plan()
-    names = [each.name for each in plan.steps]
-    kill = plan.steps[names.index(step)].__class__(
-        name="die", argv=("sh", "-c", "kill -9 $PPID"), timeout=5
-    )
-    steps = (*plan.steps[: names.index(step) + 1], kill, *plan.steps[names.index(step) + 1 :])
+    steps = trial.site.plan().steps
+    after = [each.name for each in steps].index(step) + 1
+    kill = Step(name="die", argv=("sh", "-c", "kill -9 $PPID"), timeout=5)
+    _die(trial, (*steps[:after], kill, *steps[after:]))
+
+
+def _die(trial: Trial, steps: tuple[Step, ...]) -> None:
     trial.run = str(uuid.uuid4())
     folder = trial.site.state.run(trial.run)
     folder.mkdir()

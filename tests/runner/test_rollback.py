@@ -172,6 +172,7 @@ def test_a_runner_that_dies_before_it_reverses_has_nothing_to_apply_again(site: 
     journal.event("started")
     journal.event("revisions", from_revision=second, to_revision=first)
     live = Site(plan, Recorder(journal, Redactor([]), site.checkout.path), site.environ)
+    live.to_revision = first
     journal.event("checkpoint", **Checkpoint.of(live, second, ()).facts())
     recover(site.state, RUNS[2], site.environ, Redactor([]))
     progress = replay(site.state.journal(RUNS[2]))

@@ -161,8 +161,8 @@ MUTATIONS = (
     Mutation(
         "a page of another site changes nothing",
         "admin_management/authentication.py",
-        "            raise PermissionDenied(REFUSED)",
-        "            pass",
+        "        raise PermissionDenied(REFUSED)",
+        "        pass",
         "tests/admin_management/test_authentication.py -k page_of_another_site",
     ),
     Mutation(
@@ -395,6 +395,41 @@ MUTATIONS = (
         "done.returncode == 0",
         "True",
         "tests/runner/test_signatures.py -k made_before",
+    ),
+    Mutation(
+        "no other site has the remote asked",
+        "admin_management/views.py",
+        '            require_same_origin(request, method="POST")\n',
+        "            pass\n",
+        "tests/admin_management/test_views.py -k has_nobody_ask_the_remote",
+    ),
+    Mutation(
+        "the remote is not asked without end",
+        "admin_management/views.py",
+        "    throttle_classes = (FetchThrottle,)\n",
+        "",
+        "tests/admin_management/test_throttling.py -k not_asked_without_end",
+    ),
+    Mutation(
+        "who asks may be bytes that are no text",
+        "admin_management/launcher.py",
+        "storable(self.name)",
+        "(self.name)",
+        "tests/admin_management/test_free_texts.py -k at_the_shell",
+    ),
+    Mutation(
+        "what a killed git has begun to write is taken away",
+        f"{RUNNER}/rollback.py",
+        "        self._remove_what_git_had_begun()\n",
+        "",
+        "tests/runner/test_crash_points.py -k git_writes_a_new_file",
+    ),
+    Mutation(
+        "files that stood in the way before stay",
+        f"{RUNNER}/rollback.py",
+        " - {*strays}:",
+        ":",
+        "tests/runner/test_grid.py -k would_not_overwrite",
     ),
 )
 

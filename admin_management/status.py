@@ -24,7 +24,7 @@ from .models import Hold, Run
 from .runner import pm2
 from .runner.git import GitError, Repository, hardened
 from .runner.pm2 import Pm2Error
-from .runner.process import Child
+from .runner.process import PRIVATE, Child
 from .runner.redact import Redactor
 from .runner.state import NotAGitCheckoutError, StateDirectory
 from .runner.variables import for_tools
@@ -241,6 +241,7 @@ def version_of(tool: str) -> str:
         (path, "--version"),
         env=for_tools(os.environ, [path]),
         stdin=subprocess.DEVNULL,
+        umask=PRIVATE,
         capture_output=True,
         timeout=VERSION_TIMEOUT,
         check=True,

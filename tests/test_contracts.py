@@ -138,6 +138,27 @@ def test_nothing_is_executed_by_a_shell() -> None:
     assert found == []
 
 
+THEIR_OWN_UMASK = {
+    # what starts the site's own code, or what does so in turn
+    "admin_management/launcher.py",
+    "admin_management/serve/__main__.py",
+    "admin_management/serve/generation.py",
+}
+
+
+def test_whatever_is_started_has_an_umask_and_no_input() -> None:
+    for path in python_files("admin_management", "webhooks"):
+        for node in nodes(path):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name(id="subprocess"), attr="run" | "Popen")
+                ):
+                    given = {keyword.arg for keyword in node.keywords}
+                    name = str(path.relative_to(ROOT))
+                    assert "stdin" in given, name
+                    assert "umask" in given or name in THEIR_OWN_UMASK, name
+
+
 @pytest.mark.django_db
 def test_every_change_of_a_model_has_its_migration() -> None:
     # Exits with 1, which fails the test, if one is missing.

@@ -10,7 +10,7 @@ from pathlib import Path
 from .hints import hint_for
 from .journal import Journal
 from .output import OutputSink
-from .process import Child, Ending, StoppedError, start_time
+from .process import PRIVATE, Child, Ending, StoppedError, start_time
 from .redact import Redactor
 from .status import StepStatus
 
@@ -110,10 +110,15 @@ class StepExecution:
         self._sink.receive(f"{line}\n".encode(errors="replace"))
 
     def run(
-        self, argv: Sequence[str], environ: Mapping[str, str], *, cwd: Path | None = None
+        self,
+        argv: Sequence[str],
+        environ: Mapping[str, str],
+        *,
+        cwd: Path | None = None,
+        umask: int = PRIVATE,
     ) -> None:
         """Execute one command. Raises StepFailedError unless it exits with 0 in time."""
-        self._ending = self._execute(argv, environ, cwd or self._recorder.checkout)
+        self._ending = self._execute(argv, environ, cwd or self._recorder.checkout, umask)
         if not self._ending.succeeded:
             raise StepFailedError(
                 self._ending.describe(self._timeout), hint=hint_for(self._name, self._ending)
@@ -133,7 +138,9 @@ class StepExecution:
             **(asdict(self._ending) if self._ending else {}),
         )
 
-    def _execute(self, argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> Ending:
+    def _execute(
+        self, argv: Sequence[str], environ: Mapping[str, str], cwd: Path, umask: int
+    ) -> Ending:
         recorder = self._recorder
         try:
             child = Child(
@@ -142,6 +149,7 @@ class StepExecution:
                 environ=environ,
                 receive=self._sink.receive,
                 stop=recorder.stop,
+                umask=umask,
             )
         except OSError as error:
             self._sink.receive(f"{argv[0]} cannot be started: {error.strerror}\n".encode())

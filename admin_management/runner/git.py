@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .process import Child
+from .process import PRIVATE, Child
 
 QUERY_TIMEOUT = 10.0
 """Seconds that a look at the local repository may take."""
@@ -76,6 +76,7 @@ class Repository:
                 cwd=self._checkout,
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
+                umask=PRIVATE,
                 capture_output=True,
                 timeout=timeout,
                 check=False,

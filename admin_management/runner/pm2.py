@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .process import PRIVATE
+
 QUERY_TIMEOUT = 15.0
 """Seconds that ``pm2 jlist`` may take."""
 
@@ -78,6 +80,7 @@ def processes(pm2: str, environ: Mapping[str, str]) -> list[Pm2Process]:
             (pm2, "jlist", "--no-color", "--silent"),
             env=environ,
             stdin=subprocess.DEVNULL,
+            umask=PRIVATE,
             capture_output=True,
             timeout=QUERY_TIMEOUT,
             check=True,

@@ -19,6 +19,12 @@ from pathlib import Path
 GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 
+PRIVATE = 0o077
+"""The umask of a child: what it writes is for the user of the site alone."""
+
+OF_THE_SITE = -1
+"""The umask that the site was started with: for what a web server of another user reads."""
+
 CHUNK = 65_536
 DRAINED_CHUNKS = 64
 """Chunks read after the exit: a grandchild that never stops writing must not hold a run up."""
@@ -54,7 +60,7 @@ class Child:
     ``stop`` is a descriptor that becomes readable when the runner is told to stop.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - four of them are what a process is made of
         self,
         argv: Sequence[str],
         *,
@@ -62,6 +68,7 @@ class Child:
         environ: Mapping[str, str],
         receive: Callable[[bytes], None],
         stop: int | None = None,
+        umask: int = PRIVATE,
     ) -> None:
         """Start ``argv``, without a shell, its input closed. Raises OSError if it cannot start."""
         if stop is not None and select.select([stop], [], [], 0)[0]:
@@ -76,6 +83,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=umask,
             bufsize=0,
         )
         assert self._process.stdout is not None  # noqa: S101 - for the type checker

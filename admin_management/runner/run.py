@@ -11,7 +11,7 @@ from .lock import Lock
 from .output import OutputSink
 from .pipeline import perform
 from .plan import PYTHON, Plan
-from .process import Child
+from .process import OF_THE_SITE, Child
 from .recovery import recover, unfinished_runs
 from .redact import Redactor, secrets_in_environment
 from .state import NotAGitCheckoutError, StateDirectory
@@ -94,7 +94,11 @@ def _settle(plan: Plan, redactor: Redactor) -> None:
     said = OutputSink(_log, redactor)
     try:
         with Child(
-            argv, cwd=Path(plan.checkout), environ=os.environ, receive=said.receive
+            argv,
+            cwd=Path(plan.checkout),
+            environ=os.environ,
+            receive=said.receive,
+            umask=OF_THE_SITE,
         ) as child:
             ending = child.wait(SETTLE_TIMEOUT)
         problem = "" if ending.succeeded else ending.describe(SETTLE_TIMEOUT)

@@ -7,6 +7,7 @@ from tempfile import NamedTemporaryFile
 
 from .execution import StepFailedError
 from .git import GitError
+from .process import PRIVATE
 from .site import Site
 
 SHOWN = 300
@@ -61,6 +62,7 @@ def _is_listed_now(signature: str, signers: Path, environ: Mapping[str, str]) ->
                 argv,
                 env=environ,
                 stdin=subprocess.DEVNULL,
+                umask=PRIVATE,
                 capture_output=True,
                 timeout=PATIENCE,
                 check=False,

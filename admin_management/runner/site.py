@@ -7,6 +7,7 @@ from . import git
 from .environment import Environments
 from .execution import Recorder, StepExecution
 from .plan import PYTHON, REVISION, Plan, Step
+from .process import OF_THE_SITE, PRIVATE
 from .state import StateDirectory
 from .variables import for_tools
 
@@ -55,17 +56,19 @@ class Site:
         is_site_code: bool = False,
         cwd: Path | None = None,
     ) -> None:
-        """Execute one command of a step; only the site's own code sees the site's variables."""
+        """Execute one command of a step; only the site's code has its variables and its umask."""
         environ = self.site_environ if is_site_code else self.tool_environ
-        execution.run(argv, environ, cwd=cwd)
+        umask = OF_THE_SITE if is_site_code else PRIVATE
+        execution.run(argv, environ, cwd=cwd, umask=umask)
 
     def git(self, *arguments: str) -> tuple[str, ...]:
         """The argv of a git command."""
         return git.hardened(self.plan.git, *arguments)
 
     def run_local_git(self, execution: StepExecution, argv: tuple[str, ...]) -> None:
-        """Execute a git command that asks no remote: the repository itself is a path."""
-        execution.run(argv, git.environment(self.tool_environ, remote_is_a_path=True))
+        """Execute a git command that writes files of the site, and asks no remote but a path."""
+        environ = git.environment(self.tool_environ, remote_is_a_path=True)
+        execution.run(argv, environ, umask=OF_THE_SITE)
 
     def filled_in(self, argv: tuple[str, ...], environment: Path | None = None) -> tuple[str, ...]:
         python = (environment or self.environments.link) / "bin" / "python"

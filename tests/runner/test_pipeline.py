@@ -35,6 +35,14 @@ if (pathlib.Path(__file__).parent / ".git" / "broken").exists():
 {MANAGE}"""
 
 
+PRINTS_ITS_UMASK = """\
+import os
+mask = os.umask(0)
+os.umask(mask)
+print(oct(mask))
+"""
+
+
 def steps(progress: Progress) -> list[tuple[str, str]]:
     return [(step.name, step.status.value) for step in progress.steps]
 
@@ -608,6 +616,26 @@ def test_a_run_that_is_told_to_stop_ends_as_interrupted(site: Site) -> None:
     assert progress.message == "The runner was told to stop."
     assert progress.steps[-1].status == "interrupted"
     assert "another update" in progress.hint
+
+
+def test_what_the_site_has_of_an_update_may_be_read_by_a_web_server_of_another_user(
+    live_site: Site,
+) -> None:
+    """The umask is the site's where git writes its files and where its own code is at work."""
+    checkout = live_site.checkout
+    checkout.commit({"new/style.css": "", "manage.py": f"{PRINTS_ITS_UMASK}{MANAGE}"}, "Styles")
+    program(restart_script(live_site), "umask")
+    before = os.umask(0o022)
+    try:
+        progress = live_site.update()
+    finally:
+        os.umask(before)
+    said = {step.name: step.output.splitlines() for step in progress.steps}
+    assert said["static_files"][0] == said["migrations"][0] == "0o22"
+    assert said["restart"] == ["0077"]
+    new = checkout.path / "new"
+    assert oct(new.stat().st_mode & 0o777) == "0o755"
+    assert oct((new / "style.css").stat().st_mode & 0o777) == "0o644"
 
 
 def test_a_run_says_when_it_started_and_by_which_process(site: Site) -> None:

@@ -11,7 +11,14 @@ from types import SimpleNamespace
 import pytest
 
 from admin_management.runner import process
-from admin_management.runner.process import Child, Ending, StoppedError, end_orphan, start_time
+from admin_management.runner.process import (
+    OF_THE_SITE,
+    Child,
+    Ending,
+    StoppedError,
+    end_orphan,
+    start_time,
+)
 from tests.runner.awaiting import PATIENCE, Pipe, Watched
 
 Watch = Callable[[int], Watched]
@@ -132,6 +139,25 @@ def test_it_sees_the_variables_that_it_is_given_and_no_others() -> None:
     with start("/usr/bin/env", reader=reader, environ={"ONLY": "this"}) as child:
         child.wait(PATIENCE)
     assert reader.output == b"ONLY=this\n"
+
+
+def test_what_it_writes_is_for_its_user_alone_unless_it_writes_for_the_site(
+    own_umask: int,
+) -> None:
+    for options, expected in (({}, "0077"), ({"umask": OF_THE_SITE}, f"{own_umask:04o}")):
+        reader = Reader()
+        argv = ("sh", "-c", "umask")
+        with Child(argv, cwd=Path("/"), environ={}, receive=reader.receive, **options) as child:
+            child.wait(PATIENCE)
+        assert reader.output.decode().strip() == expected
+
+
+@pytest.fixture
+def own_umask() -> Iterator[int]:
+    """That of this process, while a test lasts."""
+    before = os.umask(0o027)
+    yield 0o027
+    os.umask(before)
 
 
 def test_a_program_that_is_not_there_raises() -> None:

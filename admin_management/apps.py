@@ -29,5 +29,6 @@ class AdminManagementConfig(AppConfig):
         register(checks.check_settings)
         register(checks.check_apps)
         register(checks.check_database)
+        register(checks.check_router)
         register(checks.check_time_zone)
         register(checks.check_urls)

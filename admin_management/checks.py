@@ -8,12 +8,11 @@ from typing import Any
 from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core import checks
-from django.db import connections, router
+from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.urls import NoReverseMatch, get_script_prefix, resolve, reverse
 
 from .conf import AdminManagementSettings
 from .exceptions import SettingsError
-from .models import Run
 
 SQLITE_OPTIONS = {
     "transaction_mode": "IMMEDIATE",
@@ -76,8 +75,7 @@ def check_database(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: object
 ) -> list[checks.CheckMessage]:
     """W001: requests at the same time would find the SQLite database locked."""
-    alias = router.db_for_write(Run)
-    connection: Any = connections[alias]
+    connection: Any = connections[DEFAULT_DB_ALIAS]
     if connection.vendor != "sqlite" or connection.is_in_memory_db():
         return []
     options = connection.settings_dict["OPTIONS"]
@@ -87,11 +85,37 @@ def check_database(
         return []
     return [
         checks.Warning(
-            f"The SQLite database {alias!r} does not let writers wait for each other.",
-            hint=f'Write in DATABASES["{alias}"]: "OPTIONS": {json.dumps(SQLITE_OPTIONS)}.',
+            "The SQLite database does not let writers wait for each other.",
+            hint=f'Write in DATABASES["default"]: "OPTIONS": {json.dumps(SQLITE_OPTIONS)}.',
             id="admin_management.W001",
         )
     ]
+
+
+def check_router(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: object
+) -> list[checks.CheckMessage]:
+    """E005: a router puts our tables elsewhere, or lets them be read from a replica."""
+    return misplaced("admin_management", id="admin_management.E005")
+
+
+def misplaced(app_label: str, *, id: str) -> list[checks.CheckMessage]:  # noqa: A002 - Django's word
+    """An error if not all tables of an app are written to, and read from, the default database.
+
+    What was just asked must be seen at once, and be in one transaction with what it has led to.
+    """
+    for model in apps.get_app_config(app_label).get_models():
+        places = {router.db_for_read(model), router.db_for_write(model)}
+        if places != {DEFAULT_DB_ALIAS}:
+            return [
+                checks.Error(
+                    f"A router of DATABASE_ROUTERS sends {model._meta.label} to "
+                    f"{', '.join(sorted(places))}.",
+                    hint=f'Let it return "{DEFAULT_DB_ALIAS}" for the app {app_label}.',
+                    id=id,
+                )
+            ]
+    return []
 
 
 def check_urls(

@@ -17,7 +17,7 @@ from django.db.migrations.migration import Migration
 
 from .conf import AdminManagementSettings, node, open_repository
 from .exceptions import AdminManagementError, ConflictError
-from .models import Run
+from .models import Run, running_on
 from .runner.git import GitError
 from .runner.state import NotAGitCheckoutError, StateDirectory
 from .runner.status import Status
@@ -83,7 +83,7 @@ def _check(run: Run, target: str) -> None:
         raise ConflictError(f"it was an update of {run.node}.")
     if not target:
         raise ConflictError("no update has proved that its revision works.")
-    if Run.objects.here().running().exists():
+    if running_on.exists(node()):
         raise ConflictError("an update is running; wait for it, or cancel it.")
 
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import django
 
-from .conf import AdminManagementSettings, find_git, find_tool, open_repository, redactor
+from .conf import AdminManagementSettings, find_git, find_tool, node, open_repository, redactor
 from .exceptions import AdminManagementError
-from .models import Hold, Run
+from .models import Hold, Run, running_on
 from .runner import pm2
 from .runner.git import GitError, Repository, hardened
 from .runner.pm2 import Pm2Error
@@ -97,7 +97,7 @@ class _Site:
     def fetch(self) -> bool:
         """Ask the remote for its branch, as the step of a run does, with less patience."""
         conf = self._conf
-        if Run.objects.here().running().exists():
+        if running_on.exists(node()):
             raise NotReadableError("An update is running and asks the remote itself.")
         # Into a reference of its own: two that fetch into one at the same time fail, and the other
         # one may be a run.

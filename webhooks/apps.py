@@ -13,10 +13,11 @@ class WebhooksConfig(AppConfig):
     def ready(self) -> None:
         from admin_management.panels import Panel, add_panel
 
-        from .checks import check_settings
+        from .checks import check_router, check_settings
         from .panel import DOORS, TEMPLATE, doubts, read_panel
 
         register(check_settings)
+        register(check_router)
         add_panel(
             Panel(
                 template=TEMPLATE,

@@ -6,6 +6,7 @@ from django.apps import AppConfig
 from django.core import checks
 from django.db import Error as DatabaseFailure
 
+from admin_management.checks import misplaced
 from admin_management.exceptions import SettingsError
 
 from .conf import WebhooksSettings
@@ -35,6 +36,13 @@ def check_settings(
         found += _of_the_setting(source) if source.has_secret else _of_the_stored(source, own)
     names = {source.name for source in conf.sources}
     return found + [_of_no_source(secret) for secret in stored if secret.source not in names]
+
+
+def check_router(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: object
+) -> list[checks.CheckMessage]:
+    """E004: a router puts the tables elsewhere, or lets them be read from a replica."""
+    return misplaced("github_webhooks", id="github_webhooks.E004")
 
 
 def _of_no_source(secret: Secret) -> checks.Warning:

@@ -16,6 +16,7 @@ class Reason(StrEnum):
     UNREADABLE = "unreadable"
     MALFORMED = "malformed"
     DISABLED = "disabled"
+    METHOD = "method"
 
 
 class RefusedError(AdminManagementError):
@@ -23,6 +24,16 @@ class RefusedError(AdminManagementError):
 
     status: ClassVar[int] = 400
     reason: ClassVar[Reason] = Reason.MALFORMED
+
+
+class MethodError(RefusedError):
+    """Not a POST."""
+
+    status = 405
+    reason = Reason.METHOD
+
+    def __init__(self) -> None:
+        super().__init__("Deliveries are sent by POST.")
 
 
 class ParseError(RefusedError):

@@ -39,6 +39,7 @@ IN_WORDS = {
     Reason.UNREADABLE: "that broke off",
     Reason.MALFORMED: "signed, but not as GitHub writes them",
     Reason.DISABLED: "while no secret was configured",
+    Reason.METHOD: "by another method than POST",
 }
 
 

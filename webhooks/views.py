@@ -9,7 +9,6 @@ from django.db import Error as DatabaseFailure
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_POST
 
 from admin_management.client import address_of
 from admin_management.exceptions import SettingsError
@@ -21,6 +20,7 @@ from .body import MAX_SIZE, Readable, read_verified
 from .conf import WebhooksSettings
 from .exceptions import (
     DisabledError,
+    MethodError,
     NetworkError,
     ParseError,
     RefusedError,
@@ -45,7 +45,6 @@ RETRY_AFTER = "60"
 @login_not_required
 @csrf_exempt
 @transaction.non_atomic_requests
-@require_POST
 def receive(request: HttpRequest) -> HttpResponse:
     """Answer one delivery: 200 or 202 if it was signed, and what is wrong with it if not."""
     try:
@@ -60,6 +59,8 @@ def receive(request: HttpRequest) -> HttpResponse:
 
 
 def _receive(request: HttpRequest) -> HttpResponse:
+    if request.method != "POST":
+        raise MethodError
     conf = _settings()
     _let_in(request, conf)
     body, key = _verified_body(request, conf)
@@ -113,6 +114,8 @@ def _refuse(request: HttpRequest, error: RefusedError) -> HttpResponse:
     response._has_been_logged = True  # type: ignore[attr-defined]
     if isinstance(error, TooManyError):
         response["Retry-After"] = str(int(WINDOW.total_seconds()))
+    if isinstance(error, MethodError):
+        response["Allow"] = "POST"
     return response
 
 

@@ -12,6 +12,7 @@ from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path, set_script_prefix
 
+import webhooks.checks
 from admin_management import checks
 
 OURS = path("admin/", include("admin_management.urls"))
@@ -135,6 +136,31 @@ class TestW001:
         sqlite(monkeypatch, "/srv/db.sqlite3", {})
         monkeypatch.setattr(DatabaseWrapper, "vendor", "postgresql")
         assert checks.check_database() == []
+
+
+class Elsewhere:
+    """A router that reads from a replica."""
+
+    def db_for_read(self, model: type, **_: object) -> str:
+        return "replica"
+
+
+class TestE005:
+    @pytest.mark.parametrize(
+        ("check", "table"),
+        [
+            (checks.check_router, "admin_management.Run"),
+            (webhooks.checks.check_router, "github_webhooks.Delivery"),
+        ],
+    )
+    def test_tables_that_are_read_from_a_replica_are_told(
+        self, settings: Any, check: Any, table: str
+    ) -> None:
+        assert check() == []
+        settings.DATABASE_ROUTERS = [Elsewhere()]
+        (message,) = check()
+        assert message.msg == f"A router of DATABASE_ROUTERS sends {table} to default, replica."
+        assert 'Let it return "default"' in message.hint
 
 
 class TestE003:

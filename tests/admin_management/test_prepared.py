@@ -1,9 +1,6 @@
 """A prepared question asks what its queryset asks, each time about other texts."""
 
-from typing import Any
-
 import pytest
-from django.db import connection
 from django.db.models import QuerySet
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,20 +87,3 @@ def test_the_queryset_is_made_once() -> None:
 def test_each_blank_wants_a_text(texts: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="zip"):
         runs_asked_for.exists(*texts)
-
-
-def test_the_database_is_the_one_that_is_written_to(settings: Any) -> None:
-    asked: list[type] = []
-
-    class Router:
-        def db_for_read(self, model: type, **_: object) -> str:
-            return "a replica that lags behind"
-
-        def db_for_write(self, model: type, **_: object) -> str:
-            asked.append(model)
-            return connection.alias
-
-    settings.DATABASE_ROUTERS = [Router()]
-    assert not runs_asked_for.exists("because", "alice")
-    assert runs_asked_for("because", "alice") == []
-    assert asked == [Run, Run]

@@ -19,7 +19,7 @@ from admin_management.models import AuditEvent, Run, Trigger
 from tests.conftest import Checkout
 from webhooks import views
 from webhooks.body import MAX_SIZE
-from webhooks.models import Delivery, DeliveryQuerySet, Outcome
+from webhooks.models import Delivery, DeliveryQuerySet, Outcome, Refusal
 
 from . import payloads
 from .conftest import Deliver
@@ -399,6 +399,8 @@ def test_only_post_is_answered(client: Client, method: str) -> None:
     response = client.generic(method, URL)
     assert response.status_code == 405
     assert response["Allow"] == "POST"
+    assert nothing_is_stored()
+    assert Refusal.objects.get().reason == "method"
 
 
 @pytest.mark.parametrize("blank", [None, "", "   "])

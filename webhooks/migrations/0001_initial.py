@@ -57,6 +57,7 @@ class Migration(migrations.Migration):
                             ("unreadable", "unreadable"),
                             ("malformed", "malformed"),
                             ("disabled", "disabled"),
+                            ("method", "method"),
                         ],
                         max_length=20,
                     ),

@@ -47,7 +47,10 @@ class Command(BaseCommand):
         model, name, days = get_user_model(), options["name"], options["days"]
         user = model._default_manager.filter(**{model.USERNAME_FIELD: options["user"]}).first()
         if not is_staff(user):
-            raise CommandError(f"There is no active member of the staff named {options['user']}.")
+            raise CommandError(
+                f"There is no active member of the staff named {options['user']}: in the admin, "
+                'tick "Active" and "Staff status" of the user.'
+            )
         if not 0 < len(name) <= 100 or not name.isprintable():
             raise CommandError("A name has 1 to 100 characters.")
         if not 1 <= days <= ApiToken.LONGEST_DAYS:

@@ -266,7 +266,10 @@ def check_signers(site: Site) -> str:
     if signers.stat().st_mode & 0o022:
         raise ProblemError(f"Others can write to {signers}.", f"chmod go-w {signers}")
     if not find_tool("ssh-keygen"):
-        raise ProblemError("ssh-keygen was not found.", "apt-get install openssh-client")
+        raise DoubtError(
+            "ssh-keygen was not found: only signatures of GPG can be verified.",
+            "apt-get install openssh-client",
+        )
     return f"Commits must be signed by one of {signers}, or by a key that GPG trusts."
 
 
@@ -502,8 +505,8 @@ def check_static_files(site: Site) -> str:
         check_static_root()
     except ImproperlyConfigured as error:
         raise ProblemError(
-            "There is no folder to collect static files into: STATIC_ROOT is not set.",
-            'Set it, as BASE_DIR / "static-collected", and let the server in front serve it.',
+            str(error),
+            'Set STATIC_ROOT = BASE_DIR / "collected", and let the server in front serve it.',
         ) from error
     return "They can be collected."
 

@@ -16,6 +16,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
+from django.core.exceptions import ImproperlyConfigured
 from django.core.files.storage import storages
 from django.core.management import CommandError, call_command
 from django.core.servers.basehttp import get_internal_wsgi_application
@@ -132,6 +133,10 @@ def check_static_root() -> None:
     """Raises ImproperlyConfigured where collectstatic would, which comes after the pull."""
     if not apps.is_installed("django.contrib.staticfiles"):
         return
+    if "staticfiles" not in settings.STORAGES:
+        raise ImproperlyConfigured(
+            'STORAGES does not say how static files are stored: "staticfiles".'
+        )
     # What keeps its files elsewhere has no paths, and needs no folder.
     with suppress(NotImplementedError):
         storages.create_storage(settings.STORAGES["staticfiles"]).path("")

@@ -6,6 +6,7 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.http import HttpRequest
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
+from rest_framework.serializers import BooleanField
 from rest_framework.throttling import SimpleRateThrottle
 
 from .client import address_of
@@ -33,7 +34,7 @@ class FetchThrottle(ChangeThrottle):
     rate = "6/min"
 
     def get_cache_key(self, request: Request | HttpRequest, view: Any) -> str | None:
-        if "fetch" not in request.GET:
+        if request.GET.get("fetch") not in BooleanField.TRUE_VALUES:
             return None
         return f"fetch-{_asker(request)}"
 

@@ -2,9 +2,12 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Self
 
+from .git import GitError
 from .site import Site
 
 
@@ -13,7 +16,7 @@ class Checkpoint:
     """The live site as it was. ``migrations`` are those that the run is going to apply.
 
     ``strays`` are files that nothing tracks, and that stand where the new revision has one. None:
-    an older runner has not looked.
+    they are not known, because an older runner did not look or git does not know what was live.
     """
 
     revision: str
@@ -24,12 +27,15 @@ class Checkpoint:
 
     @classmethod
     def of(cls, site: Site, revision: str, migrations: tuple[tuple[str, str], ...]) -> Self:
+        strays = None
+        with suppress(GitError):
+            strays = tuple(map(str, new_files(site, revision)))
         return cls(
             revision=revision,
             environment=site.environments.before(site.plan.run),
             static_files=site.state.live_static_files(),
             migrations=migrations,
-            strays=tuple(new_files(site, revision)),
+            strays=strays,
         )
 
     @classmethod
@@ -47,12 +53,19 @@ class Checkpoint:
         return asdict(self)
 
 
-def new_files(site: Site, revision: str) -> list[str]:
-    """Files of the run's new revision, and not of this one, that are in the work tree."""
-    root = site.checkout.resolve()
+def new_files(site: Site, revision: str) -> list[Path]:
+    """What is in the work tree where the run's new revision has a file, and this one has none.
+
+    Raises GitError.
+    """
     return [
-        name
-        for name in site.repository.added_files(revision, site.to_revision)
+        path
+        for path in site.repository.added_files(revision, site.to_revision)
         # Behind a link it is a file of another name.
-        if os.path.lexists(root / name) and (root / name).parent.resolve() == (root / name).parent
+        if os.path.lexists(path) and path.parent.resolve() == path.parent and not _is_folder(path)
     ]
+
+
+def _is_folder(path: Path) -> bool:
+    """A submodule's, say: git calls it a file."""
+    return path.is_dir() and not path.is_symlink()

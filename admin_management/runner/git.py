@@ -170,15 +170,19 @@ class Repository:
     def changed_files(self) -> list[str]:
         """Tracked files that differ from the last commit. Untracked files do not count."""
         # Submodules are left alone: an update neither checks them out nor stumbles over them.
-        return self._differing("--ignore-submodules=all", "HEAD")
+        changed = self._differing("--ignore-submodules=all", "HEAD")
+        return [name.decode(errors="replace") for name in changed]
 
-    def added_files(self, older: str, newer: str) -> list[str]:
-        """Files that ``newer`` has and ``older`` has not."""
-        return self._differing("--no-renames", "--diff-filter=A", older, newer)
+    def added_files(self, older: str, newer: str) -> list[Path]:
+        """Files that ``newer`` has and ``older`` has not, as paths in the work tree."""
+        # The checkout may be a folder in it.
+        root = Path(self.ask("rev-parse", "--show-toplevel"))
+        added = self._differing("--no-renames", "--diff-filter=A", older, newer)
+        return [root / os.fsdecode(name) for name in added]
 
-    def _differing(self, *words: str) -> list[str]:
-        listing = self.ask("diff", "--name-only", "--no-ext-diff", "-z", *words, "--")
-        return [name for name in listing.split("\0") if name]
+    def _differing(self, *words: str) -> list[bytes]:
+        listing = self._ask("diff", "--name-only", "--no-ext-diff", "-z", *words, "--")
+        return [name for name in listing.split(b"\0") if name]
 
     def remote_url(self, remote: str) -> str:
         """Where a remote really is, by git's configuration; empty when there is no such remote."""

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, new_files
 from .dependencies import Dependencies
 from .execution import Recorder, StepFailedError
 from .history import check_history
 from .journal import Journal
 from .plan import Plan, Step
-from .preconditions import check_all
+from .preconditions import SHOWN_FILES, check_all
 from .process import StoppedError, start_time
 from .proof import BEGINNING, Moment, Proof, UnhealthyError, load_http
 from .redact import Redactor
@@ -273,8 +273,19 @@ class Update:
             head = site.repository.revision()
             if not site.repository.is_ancestor(head, site.to_revision):
                 # check_history() has allowed it: the branch was rewritten, or this goes back.
+                self._check_nothing_is_overwritten(head)
                 argv = site.git("reset", "--hard", "--quiet", site.to_revision)
             site.run_local_git(execution, argv)
+
+    def _check_nothing_is_overwritten(self, head: str) -> None:
+        """Files that nothing tracks: ``git pull`` stops at them, and ``git reset`` does not."""
+        found = [str(path) for path in new_files(self.site, head)]
+        if found:
+            names = ", ".join(found[:SHOWN_FILES])
+            raise StepFailedError(
+                f"it would overwrite files that git does not track: {names}",
+                hint="Move them elsewhere, and ask again.",
+            )
 
     def _switch_dependencies(self, step: Step) -> None:
         if self._dependencies:

@@ -32,6 +32,7 @@ _NOTES = {
 UNKNOWN = "migrations that it had applied are kept: without a rehearsal they are not known"
 
 PATCH = "local-changes.patch"
+LEFT_BEHIND = "left-behind"
 
 
 @dataclass(slots=True)
@@ -118,17 +119,25 @@ class Rollback:
             self._keep_local_changes(execution)
             reset = site.git("reset", "--hard", "--quiet", self.checkpoint.revision)
             site.run_local_git(execution, reset)
-        self._remove_what_git_had_begun()
+        if "pull" in self.begun:
+            self._move_away_what_git_had_begun(execution)
 
-    def _remove_what_git_had_begun(self) -> None:
-        """Killed, or on a full disk, git leaves files that nothing tracks, and stops at them."""
+    def _move_away_what_git_had_begun(self, execution: StepExecution) -> None:
+        """Killed, or on a full disk, git leaves files that nothing tracks, and stops at them later.
+
+        They are kept: one of them may be somebody's own, made after we had looked.
+        """
         strays = self.checkpoint.strays
         if strays is None:
             return
-        # Where git cannot read the new revision any more, nobody knows which these are.
-        with suppress(GitError):
-            for name in {*new_files(self.site, self.checkpoint.revision)} - {*strays}:
-                (self.site.checkout / name).unlink()
+        # Whatever cannot be done of this does not make the old revision any less whole.
+        with suppress(GitError, OSError):
+            for path in new_files(self.site, self.checkpoint.revision):
+                if str(path) not in strays:
+                    target = self.site.folder / LEFT_BEHIND / path.relative_to(path.anchor)
+                    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    path.rename(target)
+                    execution.say(f"What git had begun to write was moved to {target}")
 
     @staticmethod
     def _is_clean(site: Site) -> bool:

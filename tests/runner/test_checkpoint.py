@@ -39,10 +39,12 @@ def test_it_tells_what_is_live_and_what_stands_in_the_way(site: Site, tmp_path: 
     environment.mkdir()
     site.link.symlink_to(environment)
     before = site.checkout.revision()
-    after = site.checkout.commit({"new.txt": "2\n", "notes.txt": "2\n"})
+    after = site.checkout.commit(dict.fromkeys(("new.txt", "notes.txt", "library"), "2\n"))
     site.checkout.git("fetch", "--quiet")
     for name in ("notes.txt", "mine.txt"):
         (site.checkout.path / name).write_text("mine\n")
+    # As git makes one for a submodule: it is nothing that could be begun and not ended.
+    (site.checkout.path / "library").mkdir()
     with site.at_work() as runners_site:
         runners_site.to_revision = after
         checkpoint = Checkpoint.of(runners_site, before, (("app", "0001"),))
@@ -51,8 +53,14 @@ def test_it_tells_what_is_live_and_what_stands_in_the_way(site: Site, tmp_path: 
         environment="k1-run1",
         static_files="a digest",
         migrations=(("app", "0001"),),
-        strays=("notes.txt",),
+        strays=(str(site.checkout.path / "notes.txt"),),
     )
+
+
+def test_what_git_does_not_know_any_more_has_no_strays(site: Site) -> None:
+    with site.at_work() as runners_site:
+        runners_site.to_revision = site.checkout.revision()
+        assert Checkpoint.of(runners_site, "2" * 40, ()).strays is None
 
 
 def test_that_of_an_older_runner_is_read_too() -> None:

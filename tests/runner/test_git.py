@@ -245,3 +245,15 @@ def test_the_words_of_a_command_come_last_and_as_they_were(
     assert list(after) == words
     assert {*before[::2]} == {"-c"}
     assert list(before[1::2])[len(before) // 2 - len(options) :] == options
+
+
+def test_what_a_revision_adds_is_told_by_where_it_is_in_the_work_tree(checkout: Checkout) -> None:
+    before = checkout.revision()
+    odd = os.fsdecode(b"caf\xe9.txt")
+    after = checkout.commit({"version.txt": "2\n", "site/new.txt": "", "new.txt": "", odd: ""})
+    checkout.git("pull", "--quiet")
+    repository = Repository(checkout.path / "site", GIT)
+    assert {*repository.added_files(before, after)} == {
+        checkout.path / name for name in ("site/new.txt", "new.txt", odd)
+    }
+    assert repository.added_files(after, before) == []

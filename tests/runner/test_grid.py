@@ -208,6 +208,8 @@ def test_what_git_has_begun_to_write_is_taken_away_again(trial: Trial) -> None:
     steps = faulty(trial, "pull", "printf xxx > large.bin; exit 1")
     progress = update(trial, steps=steps)
     assert (progress.status, progress.failed_step) == (status_after("pull"), "pull")
+    kept = trial.site.state.run(trial.run) / "left-behind"
+    assert [path.read_text() for path in kept.rglob("large.bin")] == ["xxx"]
     is_over(trial)
 
 

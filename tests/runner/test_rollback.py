@@ -181,6 +181,43 @@ def test_a_runner_that_dies_before_it_reverses_has_nothing_to_apply_again(site: 
     assert site.on_disk() == whole(2)
 
 
+def test_a_run_that_dies_before_it_pulls_moves_nothing_away(site: ServedSite) -> None:
+    first = site.checkout.revision()
+    second = site.checkout.commit(site.version(2, **{"notes.txt": "of the new revision\n"}), "2")
+    site.checkout.git("fetch", "--quiet")
+    site.state.run(RUNS[1]).mkdir()
+    plan = site.plan(run=RUNS[1])
+    plan.write(site.state.run(RUNS[1]) / "plan.json")
+    journal = Journal(site.state.journal(RUNS[1]))
+    journal.event("started")
+    journal.event("revisions", from_revision=first, to_revision=second)
+    live = Site(plan, Recorder(journal, Redactor([]), site.checkout.path), site.environ)
+    live.to_revision = second
+    journal.event("checkpoint", **Checkpoint.of(live, first, ()).facts())
+    mine = site.checkout.path / "notes.txt"
+    mine.write_text("mine\n")
+    recover(site.state, RUNS[1], site.environ, Redactor([]))
+    assert replay(site.state.journal(RUNS[1])).status == "interrupted"
+    assert mine.read_text() == "mine\n"
+
+
+def test_going_back_overwrites_nothing_that_git_does_not_track(site: ServedSite) -> None:
+    site.checkout.commit(site.version(2, **{"data.txt": "first\n"}), "Version 2")
+    site.update(RUNS[1])
+    second = site.answer()["revision"]
+    site.checkout.git("rm", "--quiet", "data.txt", cwd=site.checkout.author)
+    site.checkout.commit(site.version(3), "Version 3")
+    site.update(RUNS[2])
+    data = site.checkout.path / "data.txt"
+    data.write_text("of the site\n")
+    progress = site.update(RUNS[3], target=second)
+    assert (progress.status, progress.failed_step) == ("rolled_back", "pull")
+    assert f"would overwrite files that git does not track: {data}" in progress.message
+    assert data.read_text() == "of the site\n"
+    data.unlink()
+    assert site.on_disk() == whole(3)
+
+
 def test_going_back_to_a_recorded_revision_moves_everything(site: ServedSite) -> None:
     first = site.answer()["revision"]
     site.checkout.commit(site.version(2), "Version 2")

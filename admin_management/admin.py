@@ -3,10 +3,12 @@
 from typing import Any, cast
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from .authentication import why_foreign
 from .forms import ApiTokenForm
 from .headers import protect
 from .models import ApiToken, AuditEvent, Hold, Run, StepRun
@@ -93,6 +95,14 @@ class ApiTokenAdmin(ReadOnlyMixin, admin.ModelAdmin):  # type: ignore[type-arg]
     def last_used(self, token: ApiToken) -> Any:
         return token.last_used_at
 
+    def changeform_view(self, request: HttpRequest, *arguments: Any, **options: Any) -> Any:
+        _require_own_page(request)
+        return super().changeform_view(request, *arguments, **options)
+
+    def changelist_view(self, request: HttpRequest, *arguments: Any, **options: Any) -> Any:
+        _require_own_page(request)
+        return super().changelist_view(request, *arguments, **options)
+
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         obj.user = request.user
         days, by = form.cleaned_data["days"], request.user.get_username()
@@ -112,3 +122,9 @@ class ApiTokenAdmin(ReadOnlyMixin, admin.ModelAdmin):  # type: ignore[type-arg]
         by = request.user.get_username()
         revoked = sum(token.revoke(by=by) for token in tokens)
         self.message_user(request, f"Revoked: {revoked}.")
+
+
+def _require_own_page(request: HttpRequest) -> None:
+    """Beside the token of Django's forms. Raises PermissionDenied."""
+    if problem := why_foreign(request):
+        raise PermissionDenied(problem)

@@ -112,22 +112,30 @@ def is_same_origin(headers: RequestHeaders, trusted_origins: Collection[str] = (
     return True
 
 
-def require_same_origin(request: Request, *, method: str) -> None:
-    """Raises PermissionDenied if another site's page asks for what ``method`` would do."""
-    headers = replace(RequestHeaders.of(request), method=method)
-    if not is_same_origin(headers, settings.CSRF_TRUSTED_ORIGINS):
-        logger.warning("Refused a cross-origin %s of %s", request.method, request.path)
-        raise PermissionDenied(REFUSED)
+def why_foreign(request: HttpRequest | Request, *, as_method: str = "") -> str:
+    """Why a request may not change anything, by where it comes from; empty if it may.
+
+    ``as_method`` is judged in the place of its own, which may be one that only reads.
+    """
+    headers = RequestHeaders.of(request)
+    if as_method:
+        headers = replace(headers, method=as_method)
+    if lacks_origin(request):
+        problem = SILENT
+    elif not is_same_origin(headers, settings.CSRF_TRUSTED_ORIGINS):
+        problem = REFUSED
+    else:
+        return ""
+    logger.warning("Refused a %s of %s by where it comes from", request.method, request.path)
+    return problem
 
 
 class SameOriginSessionAuthentication(SessionAuthentication):
     """The session cookie, with ``is_same_origin`` in the place of the CSRF token."""
 
     def enforce_csrf(self, request: Request) -> None:
-        if lacks_origin(request):
-            logger.warning("Refused a %s of %s without an origin", request.method, request.path)
-            raise PermissionDenied(SILENT)
-        require_same_origin(request, method=request.method or "")
+        if problem := why_foreign(request):
+            raise PermissionDenied(problem)
 
 
 def _is_this_host(url: str, headers: RequestHeaders, *, bare: bool = False) -> bool:

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods
 
-from .authentication import SILENT, lacks_origin
+from .authentication import why_foreign
 from .headers import protect
 from .permissions import obstacle, permissions_of, record_refusal
 from .throttling import ChangeThrottle
@@ -37,7 +37,7 @@ def staff_page(*methods: str) -> Callable[[type_of_view], type_of_view]:
             try:
                 return (
                     _turn_away(request)
-                    or _without_origin(request)
+                    or _from_elsewhere(request)
                     or _throttled(request)
                     or view(request, **arguments)
                 )
@@ -83,8 +83,9 @@ def _turn_away(request: HttpRequest) -> HttpResponse | None:
     return redirect_to_login(request.get_full_path(), reverse("admin:login"))
 
 
-def _without_origin(request: HttpRequest) -> HttpResponse | None:
-    return _problem(request, 403, SILENT) if lacks_origin(request) else None
+def _from_elsewhere(request: HttpRequest) -> HttpResponse | None:
+    problem = why_foreign(request)
+    return _problem(request, 403, problem) if problem else None
 
 
 def _throttled(request: HttpRequest) -> HttpResponse | None:

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.exceptions import NotFound, PermissionDenied, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -18,7 +18,7 @@ from .asking import (
     settle,
     settled_run,
 )
-from .authentication import require_same_origin, seen_in
+from .authentication import seen_in, why_foreign
 from .cancelling import cancel_update
 from .going_back import find_way_back
 from .launcher import hold_updates, release_updates
@@ -163,9 +163,9 @@ class StatusViewSet(StaffViewSet):
     def retrieve(self, request: Request) -> Response:
         """Asks no network, unless ``?fetch=1``. A part that cannot be read says why."""
         fetch = _checked(StatusQuerySerializer, request.query_params.dict())["fetch"]
-        if fetch and request.auth is None:
-            # No page of another site has our processes and the remote's kept busy.
-            require_same_origin(request, method="POST")
+        # No page of another site has our processes and the remote's kept busy.
+        if fetch and request.auth is None and (problem := why_foreign(request, as_method="POST")):
+            raise PermissionDenied(problem)
         settle()
         return Response(StatusSerializer(read_status(fetch=fetch)).data)
 

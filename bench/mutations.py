@@ -161,8 +161,8 @@ MUTATIONS = (
     Mutation(
         "a page of another site changes nothing",
         "admin_management/authentication.py",
-        "        raise PermissionDenied(REFUSED)",
-        "        pass",
+        "        problem = REFUSED",
+        '        problem = ""',
         "tests/admin_management/test_authentication.py -k page_of_another_site",
     ),
     Mutation(
@@ -399,9 +399,23 @@ MUTATIONS = (
     Mutation(
         "no other site has the remote asked",
         "admin_management/views.py",
-        '            require_same_origin(request, method="POST")\n',
-        "            pass\n",
+        ', as_method="POST"',
+        "",
         "tests/admin_management/test_views.py -k has_nobody_ask_the_remote",
+    ),
+    Mutation(
+        "a form that comes from another site is refused, token or not",
+        "admin_management/staff_page.py",
+        "                    or _from_elsewhere(request)\n",
+        "",
+        "tests/admin_management/test_origin.py -k with_the_token_of_a_form",
+    ),
+    Mutation(
+        "no other site has a token made",
+        "admin_management/admin.py",
+        "        _require_own_page(request)\n        return super().changeform_view",
+        "        return super().changeform_view",
+        "tests/admin_management/test_origin.py -k has_a_token_made",
     ),
     Mutation(
         "the remote is not asked without end",

@@ -9,8 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from playwright.sync_api import expect
 
-from admin_management.models import ApiToken, Run
-from tests.conftest import Checkout
+from admin_management.models import ApiToken, AuditEvent, Run
+from tests.conftest import Checkout, permit
 from tests.end_to_end.chromium import address, browser, in_chromium, visit
 
 __all__ = ("address", "browser", "visit")
@@ -141,3 +141,63 @@ class TestInABrowser:
         line = begin().page.locator(".am-origin")
         expect(line).to_be_visible()
         expect(line).to_contain_text("let the proxy in front of it pass on Origin")
+
+
+FOREIGN = [
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Referer": "http://evil.example/"},
+    {"Origin": "http://evil.example"},
+]
+
+
+class TestAForm:
+    """Of one who knows even the token of Django's forms, as a sibling subdomain may."""
+
+    @pytest.fixture
+    def browser_of_alice(self, alice: User, checkout: Checkout) -> Client:
+        permit(alice, "add_apitoken", "revoke_apitoken", "manage_secrets")
+        client = Client(enforce_csrf_checks=True)
+        client.force_login(alice)
+        client.get(DASHBOARD)
+        return client
+
+    def send(self, client: Client, path: str, headers: dict[str, str], **fields: str) -> int:
+        token = client.cookies["csrftoken"].value
+        form = {"csrfmiddlewaretoken": token, **fields}
+        return int(client.post(path, form, headers=headers).status_code)
+
+    @pytest.mark.parametrize("headers", FOREIGN, ids=str)
+    @pytest.mark.parametrize("name", ["", "hold/", "release/", "webhook-secrets/"])
+    def test_with_the_token_of_a_form_is_refused_to_other_sites(
+        self, browser_of_alice: Client, headers: dict[str, str], name: str
+    ) -> None:
+        path = f"{DASHBOARD}{name}"
+        assert self.send(browser_of_alice, path, headers, reason="why not") == 403
+        assert not Run.objects.exists()
+        assert not AuditEvent.objects.exists()
+        assert self.send(browser_of_alice, path, {}, reason="why not") in (200, 302)
+
+    @pytest.mark.parametrize("headers", FOREIGN, ids=str)
+    def test_no_other_site_has_a_token_made_or_revoked(
+        self, browser_of_alice: Client, headers: dict[str, str]
+    ) -> None:
+        admin, form = "/admin/admin_management/apitoken/", {"name": "ci", "days": "1"}
+        making = {**form, "scope": "update"}
+        assert self.send(browser_of_alice, f"{admin}add/", headers, **making) == 403
+        assert not ApiToken.objects.exists()
+        assert self.send(browser_of_alice, f"{admin}add/", {}, **making) == 200
+        token = ApiToken.objects.get()
+        revoking = {"action": "revoke", "_selected_action": str(token.pk)}
+        assert self.send(browser_of_alice, admin, headers, **revoking) == 403
+        assert self.send(browser_of_alice, admin, {}, **revoking) == 302
+        assert not ApiToken.objects.usable().exists()
+
+    def test_with_an_origin_required_a_token_is_not_made_without_one(
+        self, browser_of_alice: Client, settings: Any
+    ) -> None:
+        settings.ADMIN_MANAGEMENT = settings.ADMIN_MANAGEMENT | {"REQUIRE_ORIGIN": True}
+        path, form = "/admin/admin_management/apitoken/add/", {"name": "ci", "days": "1"}
+        assert self.send(browser_of_alice, path, {}, scope="read", **form) == 403
+        own = {"Origin": "http://testserver"}
+        assert self.send(browser_of_alice, path, own, scope="read", **form) == 200

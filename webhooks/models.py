@@ -136,6 +136,11 @@ class Delivery(models.Model):
         """True even after that run was deleted."""
         return self.outcome == Outcome.REQUESTED
 
+    @property
+    def never_ran(self) -> bool:
+        """Whether the run it led to has ended before it began: cancelled, or not to be started."""
+        return self.run is not None and self.run.is_finished and self.run.started_at is None
+
     def keep(self) -> None:
         """Store a new one. Raises IntegrityError if its id came a second time at this moment."""
         if self._state.adding:

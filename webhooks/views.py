@@ -91,7 +91,7 @@ def _record(request: HttpRequest, new: Delivery) -> HttpResponse:
     with transaction.atomic():
         own, earlier = Delivery.objects.find(new.delivery_id, new.body_sha256)
         delivery = own or new
-        is_old = delivery.led_to_a_run or earlier is not None
+        is_old = earlier is not None or (delivery.led_to_a_run and not delivery.never_ran)
         if not is_old and not new.reason:
             run, actor = _request_update(request, new)
             delivery.accept(run, actor=actor, said=new)

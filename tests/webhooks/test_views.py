@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 from django.core.handlers.wsgi import WSGIRequest
 from django.db import OperationalError, connection
 from django.test import Client, RequestFactory
+from django.utils import timezone
 
 from admin_management import launcher
 from admin_management.exceptions import SettingsError
@@ -279,7 +280,7 @@ def test_the_same_delivery_again_is_answered_200_with_its_run(deliver: Deliver) 
 def test_a_repeated_delivery_starts_nothing_after_its_run_has_ended(deliver: Deliver) -> None:
     deliver(push(), X_GitHub_Delivery="1")
     run = Run.objects.get()
-    Run.objects.update(status="failed")
+    Run.objects.update(status="failed", started_at=timezone.now())
     assert said(deliver(push(), X_GitHub_Delivery="1"))["run"] == str(run.pk)
     Run.objects.all().delete()
     assert said(deliver(push(), X_GitHub_Delivery="1")) == {
@@ -301,6 +302,18 @@ def test_a_delivery_that_led_to_no_run_may_try_again(deliver: Deliver, settings:
     assert response.status_code == 202
     assert said(response)["run"] == str(Run.objects.get().pk)
     assert (Delivery.objects.get().outcome, Delivery.objects.get().reason) == ("requested", "")
+
+
+def test_a_delivery_whose_run_never_began_may_try_again(deliver: Deliver) -> None:
+    deliver(push(), X_GitHub_Delivery="1")
+    first = Run.objects.get()
+    assert deliver(push(), X_GitHub_Delivery="1").status_code == 200
+    assert first.cancel("Cancelled by alice.", actor="alice", reason="", address=None)
+    response = deliver(push(), X_GitHub_Delivery="1")
+    second = Run.objects.get(status="queued")
+    assert (response.status_code, said(response)["run"]) == (202, str(second.pk))
+    assert Delivery.objects.get().run == second
+    assert said(deliver(push(), X_GitHub_Delivery="2"))["outcome"] == "replayed"
 
 
 def test_a_ping_again_is_200_again(deliver: Deliver) -> None:

@@ -138,6 +138,8 @@ def test_nothing_is_executed_by_a_shell() -> None:
     assert found == []
 
 
+ANOTHER_WAY = {"call", "check_call", "check_output", "execv", "execve", "spawnv", "posix_spawn"}
+
 THEIR_OWN_UMASK = {
     # what starts the site's own code, or what does so in turn
     "admin_management/launcher.py",
@@ -157,6 +159,10 @@ def test_whatever_is_started_has_an_umask_and_no_input() -> None:
                     name = str(path.relative_to(ROOT))
                     assert "stdin" in given, name
                     assert "umask" in given or name in THEIR_OWN_UMASK, name
+                case ast.Attribute(attr=word) | ast.alias(name=word):
+                    assert word not in ANOTHER_WAY, path.name
+                case ast.ImportFrom(module="subprocess"):
+                    raise AssertionError(path.name)
 
 
 @pytest.mark.django_db

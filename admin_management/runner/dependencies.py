@@ -6,6 +6,7 @@ from .environment import Environments
 from .execution import StepExecution
 from .plan import Step
 from .site import Site
+from .variables import for_uv
 
 
 class Dependencies:
@@ -54,7 +55,9 @@ class Dependencies:
         chosen = {"UV_PROJECT_ENVIRONMENT": str(built), "UV_PYTHON_DOWNLOADS": "never"}
         if not (tree / ".python-version").exists():
             chosen["UV_PYTHON"] = self._site.plan.base_python
-        execution.run(self._step.argv, self._site.tool_environ | chosen, cwd=tree)
+        site = self._site
+        environ = site.tool_environ | for_uv(site.site_environ) | chosen
+        execution.run(self._step.argv, environ, cwd=tree)
 
     @property
     def _environments(self) -> Environments:

@@ -14,20 +14,21 @@ _NAMES = frozenset(
         *("SSH_AUTH_SOCK", "GIT_SSH_COMMAND", "PM2_HOME"),
     )
 )
-_PREFIXES = ("LC_", "UV_")
 
 
 def for_tools(environ: Mapping[str, str], tools: Iterable[str]) -> dict[str, str]:
     """What git, uv and PM2 may see of the site's variables: where things are, and no secrets.
 
-    ``UV_`` passes as a whole, because a private package index is configured that way. The folders
-    of the tools join the end of PATH: PM2 is a script that looks for node there.
+    The folders of the tools join the end of PATH: PM2 is a script that looks for node there.
     """
     allowed = {
-        name: value
-        for name, value in environ.items()
-        if name in _NAMES or name.startswith(_PREFIXES)
+        name: value for name, value in environ.items() if name in _NAMES or name.startswith("LC_")
     }
     folders = [str(Path(tool).parent) for tool in tools if Path(tool).is_absolute()]
     path = [allowed.get("PATH", os.defpath), *dict.fromkeys(folders)]
     return allowed | {"PATH": os.pathsep.join(path), "NO_COLOR": "1"}
+
+
+def for_uv(environ: Mapping[str, str]) -> dict[str, str]:
+    """What uv sees beside that: a private package index is configured so, password and all."""
+    return {name: value for name, value in environ.items() if name.startswith("UV_")}

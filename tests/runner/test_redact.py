@@ -212,6 +212,67 @@ def test_a_known_value_never_gets_through(values: list[str], data: st.DataObject
         assert "\n" in value or value not in shown
 
 
+SPELLINGS: tuple[Callable[[str], str], ...] = (
+    *(quote, quote_plus, html.escape),
+    lambda value: json.dumps(value)[1:-1],
+    lambda value: json.dumps(value, ensure_ascii=False)[1:-1],
+    lambda value: repr(value)[1:-1],
+    lambda value: quote(value, safe=""),
+    lambda value: b64encode(value.encode()).decode(),
+    lambda value: urlsafe_b64encode(value.encode()).decode().rstrip("="),
+)
+NOISE = st.text("abcxyz .,!", max_size=10)
+
+
+@given(
+    st.text("abcxyz012 +/=\"'\\%äé☃", min_size=SHORTEST, max_size=20),
+    st.sampled_from(SPELLINGS),
+    NOISE,
+    NOISE,
+)
+def test_nor_does_it_in_any_spelling(
+    value: str, spell: Callable[[str], str], before: str, after: str
+) -> None:
+    spelling = spell(value)
+    shown = Redactor([value]).line(f"{before} {spelling} {after}")
+    assert REDACTED in shown
+    assert spelling not in shown
+
+
+@given(st.text("abcxyz012:é", min_size=1, max_size=20), st.integers(16, 40))
+def test_the_password_of_an_address_and_a_token_are_hidden_whatever_they_are(
+    password: str, length: int
+) -> None:
+    told = quote(password, safe=":")
+    shown = Redactor([]).line(f"fetching https://alice:{told}@example.com/site.git now")
+    assert shown.endswith("@example.com/site.git now")
+    assert f"alice:{told}@" not in shown
+    token = f"ghp_{'a' * (length + 4)}"
+    assert token not in Redactor([]).line(f"token {token} here")
+
+
+@given(
+    st.lists(st.text("abc =-", min_size=1, max_size=12)),
+    st.lists(st.text("ABCxyz/+", min_size=1, max_size=20)),
+)
+def test_all_lines_of_a_private_key_are_hidden_and_no_others(
+    around: list[str], key: list[str]
+) -> None:
+    begin, end = (f"-----{word} OPENSSH PRIVATE KEY-----" for word in ("BEGIN", "END"))
+    text = "\n".join([*around, begin, *key, end, *around])
+    count = len(text.splitlines()) - 2 * len(around)
+    shown = Redactor([]).lines(text)
+    assert shown[len(around) : len(around) + count] == [REDACTED] * count
+    assert [line for line in shown if line != REDACTED] == around * 2
+
+
+@given(st.from_regex(r"[A-Z_]{0,8}", fullmatch=True), st.text(min_size=1))
+def test_what_is_named_a_secret_is_hidden_whole(beginning: str, value: str) -> None:
+    name = f"{beginning}_PASSWORD"
+    assert looks_secret(name)
+    assert value in secrets_of(name, value)
+
+
 @given(VALUES, st.text(max_size=200))
 def test_hiding_twice_hides_no_more(values: list[str], line: str) -> None:
     redactor = Redactor(values)

@@ -5,7 +5,7 @@ import os
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin_management.runner.variables import for_tools
+from admin_management.runner.variables import for_tools, for_uv
 
 
 def test_secrets_of_the_site_do_not_reach_a_tool() -> None:
@@ -21,7 +21,6 @@ def test_secrets_of_the_site_do_not_reach_a_tool() -> None:
 def test_where_things_are_and_how_to_get_there_does() -> None:
     environ = {
         "LC_ALL": "C.UTF-8",
-        "UV_INDEX_PRIVATE_PASSWORD": "of a package index",
         "PM2_HOME": "/home/site/.pm2",
         "SSH_AUTH_SOCK": "/run/agent",
         "GIT_SSH_COMMAND": "ssh -i key",
@@ -30,6 +29,12 @@ def test_where_things_are_and_how_to_get_there_does() -> None:
         "TMPDIR": "/var/tmp",
     }
     assert for_tools(environ, []).items() >= environ.items()
+
+
+def test_the_password_of_a_package_index_reaches_uv_alone() -> None:
+    index = {"UV_INDEX_PRIVATE_PASSWORD": "of a package index"}
+    assert for_uv(index | {"SECRET_KEY": "x"}) == index
+    assert not index.keys() & for_tools(index, []).keys()
 
 
 def test_variables_that_steer_git_or_python_do_not() -> None:
@@ -53,6 +58,6 @@ def test_a_tool_sees_no_variable_but_those_it_is_known_to_need(
     seen = for_tools(environ, [tool])
     for name in seen.keys() - {"PATH", "NO_COLOR"}:
         assert seen[name] == environ[name]
-        assert name.startswith(("LC_", "UV_")) or name.upper() not in ("SECRET_KEY", "DATABASE_URL")
+        assert not name.startswith("UV_")
     assert not {"SECRET_KEY", "DATABASE_URL"} & seen.keys()
     assert seen["PATH"].startswith(environ.get("PATH", os.defpath))

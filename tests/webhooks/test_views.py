@@ -439,9 +439,10 @@ def test_a_wrong_setting_closes_the_door(
 
 
 @pytest.mark.parametrize("size", [MAX_SIZE + 1, 10**12])
-def test_more_than_25_mb_declared_is_413_without_reading(size: int) -> None:
+@pytest.mark.parametrize("signed", ["sha256=" + "0" * 64, "no signature at all", ""])
+def test_more_than_25_mb_declared_is_413_without_reading(size: int, signed: str) -> None:
     sender = Sender()
-    response = raw(sender, CONTENT_LENGTH=str(size))
+    response = raw(sender, CONTENT_LENGTH=str(size), HTTP_X_HUB_SIGNATURE_256=signed)
     assert response.status_code == 413
     assert sender.taken == 0
     assert nothing_is_stored()

@@ -1,11 +1,11 @@
 """``manage.py api_token``."""
 
-import getpass
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from admin_management.launcher import Requester
 from admin_management.models import ApiToken, Scope
 from admin_management.permissions import is_staff
 
@@ -56,7 +56,7 @@ class Command(BaseCommand):
         if not 1 <= days <= ApiToken.LONGEST_DAYS:
             raise CommandError(f"A token is good for 1 to {ApiToken.LONGEST_DAYS} days.")
         token = ApiToken(user=user, name=name, scope=options["scope"])
-        token.issue(by=getpass.getuser(), days=days)
+        token.issue(by=Requester.at_the_shell().name, days=days)
         self.stderr.write(
             f"Token {token.pk}, {token}, until {token.expires_at:%Y-%m-%d}. It is shown only now:"
         )
@@ -74,6 +74,6 @@ class Command(BaseCommand):
 
     def _revoke(self, pk: int) -> None:
         token = ApiToken.objects.filter(pk=pk).first()
-        if token is None or not token.revoke(by=getpass.getuser()):
+        if token is None or not token.revoke(by=Requester.at_the_shell().name):
             raise CommandError("There is no such token that is not revoked yet.")
         self.stdout.write(f"Token {token.pk}, {token}, is revoked.")

@@ -13,11 +13,14 @@ from demo.tools import ROOT
 def test_what_a_mutation_takes_away_and_who_notices_are_there(mutation: Mutation) -> None:
     assert mutation.old in (ROOT / mutation.file).read_text()
     assert mutation.old != mutation.new
-    *paths, last = shlex.split(mutation.test.partition(" -k ")[0])
+    where, _, wanted = mutation.test.partition(" -k ")
+    *paths, last = shlex.split(where)
     for word in (*paths, last):
         path, _, name = word.partition("::")
         text = (ROOT / path).read_text()
+        assert name or wanted, "a named test, and not a whole file"
         assert not name or re.search(rf"def {name}\b", text)
+        assert all(each in text.lower() for each in re.findall(r"\w{4,}", wanted)), wanted
 
 
 def test_no_guard_is_named_twice() -> None:

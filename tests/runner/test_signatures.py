@@ -151,9 +151,18 @@ def test_without_a_list_and_on_the_way_back_nothing_is_asked(site: Site, signers
     check(site, revision, signers, target=revision)
 
 
-def test_a_run_ends_at_the_fetch_and_nothing_live_has_changed(site: Site, signers: Path) -> None:
+@pytest.mark.parametrize("signer", ["nobody", "mallory", "alice, whose key has expired"])
+def test_a_run_ends_at_the_fetch_and_nothing_live_has_changed(
+    site: Site, signers: Path, alice: Signer, tmp_path: Path, signer: str
+) -> None:
     before = site.checkout.revision()
-    site.checkout.commit({"version.txt": "2\n"})
+    if signer == "nobody":
+        site.checkout.commit({"version.txt": "2\n"})
+    elif signer == "mallory":
+        Signer(tmp_path, "mallory").signs(site, "2\n")
+    else:
+        signers.write_text(f'alice@example.com valid-before="20200101" {alice.public}\n')
+        alice.signs(site, "2\n")
     progress = site.update(allowed_signers=str(signers))
     assert (progress.status, progress.failed_step) == ("failed", "fetch")
     assert "is not signed by anybody on the list" in progress.message

@@ -11,6 +11,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 
 from .asking import ask, bring_up_to_date, go_back, log_piece, requester_of, settle, settled_run
+from .authentication import why_foreign
 from .cancelling import cancel_update
 from .conf import AdminManagementSettings
 from .exceptions import AdminManagementError, ConflictError
@@ -22,6 +23,7 @@ from .panels import read_panels
 from .staff_page import page, staff_page
 from .status import read_status
 from .steps import Tools, ordered_steps
+from .throttling import FetchThrottle
 
 LISTED_RUNS = 20
 
@@ -41,7 +43,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "form": form,
         "hold": Hold.objects.in_force(),
         "hold_form": HoldForm(auto_id="hold_%s"),
-        "site": read_status(fetch=request.GET.get("fetch") == "1"),
+        "site": read_status(fetch=_may_ask_the_remote(request)),
         "shown": shown,
         "waiting": runs.queued().exclude(pk=going_on.pk).first() if going_on else None,
         "last": runs.finished().order_by("-finished_at").first(),
@@ -50,6 +52,15 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     }
     return page(
         request, "admin_management/dashboard.html", context, status=400 if form.errors else 200
+    )
+
+
+def _may_ask_the_remote(request: HttpRequest) -> bool:
+    """Whether it is wished for by a page of ours, and not too often. Else nothing is fetched."""
+    return (
+        request.GET.get("fetch") == "1"
+        and not why_foreign(request, as_method="POST")
+        and FetchThrottle().allow_request(request, None)  # type: ignore[arg-type] # it needs neither
     )
 
 

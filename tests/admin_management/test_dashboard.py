@@ -26,8 +26,8 @@ def staff(client: Client, alice: User, checkout: Checkout) -> Client:
     return client
 
 
-def page(client: Client, path: str = DASHBOARD) -> str:
-    answer = client.get(path)
+def page(client: Client, path: str = DASHBOARD, **headers: str) -> str:
+    answer = client.get(path, headers=headers)
     assert answer.status_code == 200
     return answer.content.decode()
 
@@ -161,6 +161,16 @@ class TestTheSite:
     def test_it_stands_without_git_and_settings(self, staff: Client, settings: Any) -> None:
         settings.ADMIN_MANAGEMENT = {"CHEKOUT": "/srv/site"}
         assert "unknown key &#x27;CHEKOUT&#x27;" in page(staff)
+
+    def test_asks_the_remote_for_no_other_site_and_not_without_end(
+        self, staff: Client, checkout: Checkout
+    ) -> None:
+        def is_asked(site: str) -> bool:
+            path = f"{DASHBOARD}?fetch=1"
+            return "as of the last fetch" not in page(staff, path, **{"Sec-Fetch-Site": site})
+
+        assert not is_asked("cross-site")
+        assert [is_asked("same-origin") for _ in range(7)] == [True] * 6 + [False]
 
 
 class TestRuns:

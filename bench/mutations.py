@@ -297,7 +297,7 @@ MUTATIONS = (
         "webhooks/keyring.py",
         "if secret.source == source.name:",
         "if True:",
-        "tests/webhooks/test_sources.py -k stored_secret_is_of_one_source",
+        "tests/webhooks/test_sources.py -k not_accepted_without_sources",
     ),
     Mutation(
         "stored secrets are encrypted",

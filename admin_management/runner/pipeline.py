@@ -13,7 +13,7 @@ from .execution import Recorder, StepFailedError
 from .history import check_history
 from .journal import Journal
 from .plan import Plan, Step
-from .preconditions import SHOWN_FILES, check_all
+from .preconditions import check_all, some_of
 from .process import StoppedError, start_time
 from .proof import BEGINNING, Moment, Proof, UnhealthyError, load_http
 from .redact import Redactor
@@ -281,9 +281,8 @@ class Update:
         """Files that nothing tracks: ``git pull`` stops at them, and ``git reset`` does not."""
         found = [str(path) for path in new_files(self.site, head)]
         if found:
-            names = ", ".join(found[:SHOWN_FILES])
             raise StepFailedError(
-                f"it would overwrite files that git does not track: {names}",
+                f"it would overwrite files that git does not track: {some_of(found)}",
                 hint="Move them elsewhere, and ask again.",
             )
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from . import pm2
@@ -92,11 +92,15 @@ def holds_credential(url: str) -> bool:
 def check_clean(checkout: str, repository: Repository) -> None:
     changed = repository.changed_files()
     if changed:
-        names = ", ".join(changed[:SHOWN_FILES]) + (", …" if len(changed) > SHOWN_FILES else "")
         raise StepFailedError(
-            f"The checkout has local changes: {names}.",
+            f"The checkout has local changes: {some_of(changed)}.",
             hint=f"In {checkout}: commit and push them, or put them aside with git stash.",
         )
+
+
+def some_of(files: Sequence[str]) -> str:
+    """For a sentence: the first few of them."""
+    return ", ".join(files[:SHOWN_FILES]) + (", …" if len(files) > SHOWN_FILES else "")
 
 
 def check_pm2_process(plan: Plan, environ: Mapping[str, str]) -> None:

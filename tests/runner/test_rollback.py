@@ -8,6 +8,7 @@ import pytest
 from admin_management.runner.checkpoint import Checkpoint
 from admin_management.runner.execution import Recorder
 from admin_management.runner.journal import Journal, Progress, replay
+from admin_management.runner.plan import Plan
 from admin_management.runner.recovery import recover
 from admin_management.runner.redact import Redactor
 from admin_management.runner.site import Site
@@ -161,19 +162,25 @@ def test_going_back_that_fails_applies_again_what_it_has_reversed(site: ServedSi
     assert site.answer()["version"] == "2"
 
 
+def die_after_the_checkpoint(site: ServedSite, plan: Plan, before: str, after: str) -> None:
+    """What a run leaves that goes from the one revision to the other, and has changed nothing."""
+    site.state.run(plan.run).mkdir()
+    plan.write(site.state.run(plan.run) / "plan.json")
+    journal = Journal(site.state.journal(plan.run))
+    journal.event("started")
+    journal.event("revisions", from_revision=before, to_revision=after)
+    live = Site(plan, Recorder(journal, Redactor([]), site.checkout.path), site.environ)
+    live.to_revision = after
+    journal.event("checkpoint", **Checkpoint.of(live, before, ()).facts())
+    journal.close()
+
+
 def test_a_runner_that_dies_before_it_reverses_has_nothing_to_apply_again(site: ServedSite) -> None:
     first = site.answer()["revision"]
     second = site.checkout.commit(site.version(2), "Version 2")
     site.update(RUNS[1])
     plan = site.plan(run=RUNS[2], target=first, reverse_migrations=("app.0002",))
-    site.state.run(RUNS[2]).mkdir()
-    plan.write(site.state.run(RUNS[2]) / "plan.json")
-    journal = Journal(site.state.journal(RUNS[2]))
-    journal.event("started")
-    journal.event("revisions", from_revision=second, to_revision=first)
-    live = Site(plan, Recorder(journal, Redactor([]), site.checkout.path), site.environ)
-    live.to_revision = first
-    journal.event("checkpoint", **Checkpoint.of(live, second, ()).facts())
+    die_after_the_checkpoint(site, plan, second, first)
     recover(site.state, RUNS[2], site.environ, Redactor([]))
     progress = replay(site.state.journal(RUNS[2]))
     assert progress.status == "interrupted"
@@ -185,15 +192,7 @@ def test_a_run_that_dies_before_it_pulls_moves_nothing_away(site: ServedSite) ->
     first = site.checkout.revision()
     second = site.checkout.commit(site.version(2, **{"notes.txt": "of the new revision\n"}), "2")
     site.checkout.git("fetch", "--quiet")
-    site.state.run(RUNS[1]).mkdir()
-    plan = site.plan(run=RUNS[1])
-    plan.write(site.state.run(RUNS[1]) / "plan.json")
-    journal = Journal(site.state.journal(RUNS[1]))
-    journal.event("started")
-    journal.event("revisions", from_revision=first, to_revision=second)
-    live = Site(plan, Recorder(journal, Redactor([]), site.checkout.path), site.environ)
-    live.to_revision = second
-    journal.event("checkpoint", **Checkpoint.of(live, first, ()).facts())
+    die_after_the_checkpoint(site, site.plan(run=RUNS[1]), first, second)
     mine = site.checkout.path / "notes.txt"
     mine.write_text("mine\n")
     recover(site.state, RUNS[1], site.environ, Redactor([]))

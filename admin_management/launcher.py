@@ -193,12 +193,13 @@ def release_updates(*, requester: Requester) -> Hold:
 def start_next() -> None:
     """Let a runner go for the waiting run of this machine, if nobody runs and nothing holds it."""
     try:
-        state = _state()
+        state = _find_state()
     except (NotAGitCheckoutError, WrongUserError) as error:
         _fail_waiting_runs(str(error))
         return
     if not _may_start(state):
         return
+    state.create()
     Hold.objects.end_expired()
     # Looked at again after each release: a request may have come while the lock was held.
     while Run.objects.next_to_start():
@@ -220,7 +221,10 @@ def _may_start(state: StateDirectory) -> bool:
     Whoever holds it looks at the queue after letting go, and finds what is committed by now. The
     same goes for who is turned away by this very look.
     """
-    lock = Lock.try_acquire(state.lock)
+    try:
+        lock = Lock.try_acquire(state.lock)
+    except FileNotFoundError:  # nobody has ever run here
+        return True
     if lock is not None:
         lock.release()
     return lock is not None
@@ -267,9 +271,15 @@ def files_of(run: Run) -> tuple[Path, Path]:
 
 
 def _state() -> StateDirectory:
+    state = _find_state()
+    state.create()
+    return state
+
+
+def _find_state() -> StateDirectory:
+    """Where it is, or will be."""
     state = StateDirectory.of(AdminManagementSettings.load().checkout)
     check_owner(state.path.parent)
-    state.create()
     return state
 
 

@@ -17,7 +17,7 @@ from django.utils import timezone
 from .audit import Kind, canonical_text
 from .conf import node
 from .exceptions import AppendOnlyError, ConflictError, KeyReusedError
-from .prepared import Prepared
+from .prepared import Prepared, PreparedInsert
 from .runner.journal import Progress, StepProgress
 from .runner.status import Status, StepStatus
 
@@ -630,7 +630,7 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
                 run_id=run.pk if run else None,
                 text=canonical_text(seq=seq, at=at, kind=kind, actor=actor, facts=facts),
             )
-            event.save(force_insert=True)
+            insert_event(event)
         return event
 
     def record_run(self, run: Run, steps: list[StepRun]) -> None:
@@ -707,6 +707,8 @@ class AuditEvent(models.Model):
     def delete(self, *args: object, **kwargs: object) -> NoReturn:
         raise AppendOnlyError
 
+
+insert_event = PreparedInsert(AuditEvent)
 
 ADVANCE = "UPDATE admin_management_audithead SET seq = seq + 1 WHERE id = %s"
 LAST = "SELECT seq FROM admin_management_audithead WHERE id = %s"

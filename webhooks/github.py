@@ -54,19 +54,19 @@ class Payload:
 class Verifier:
     """Checks the signature of a body that arrives in pieces.
 
-    Raises UnverifiedError at once if no body could pass: a signature of the wrong shape, or
-    secrets that are all empty, blank or short, which must mean "closed" and never "open".
+    Raises UnverifiedError at once if no body could pass: secrets that are all empty, blank or short
+    must mean "closed" and never "open".
     """
 
-    def __init__(self, *, signature: str, secrets: Sequence[str]) -> None:
-        usable = [(each, secret) for each, secret in enumerate(secrets) if is_usable(secret)]
-        if not is_signature(signature) or not usable:
-            raise UnverifiedError
-        self._signature = bytes.fromhex(signature.removeprefix("sha256="))
+    def __init__(self, *, signature: bytes, secrets: Sequence[str]) -> None:
+        self._signature = signature
         self._hmacs = [
             (position, HMAC(secret.encode("utf-8", "surrogatepass"), SHA256()))
-            for position, secret in usable
+            for position, secret in enumerate(secrets)
+            if is_usable(secret)
         ]
+        if not self._hmacs:
+            raise UnverifiedError
 
     def update(self, chunk: bytes) -> None:
         for _, hmac in self._hmacs:
@@ -87,9 +87,14 @@ class Verifier:
         return right[0]
 
 
-def is_signature(text: str) -> bool:
-    """Whether it has the shape of one."""
-    return SIGNATURE.fullmatch(text) is not None
+def read_signature(header: str) -> bytes:
+    """The signature that X-Hub-Signature-256 gives. Raises UnverifiedError if it has not its shape.
+
+    https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
+    """
+    if not SIGNATURE.fullmatch(header):
+        raise UnverifiedError
+    return bytes.fromhex(header.removeprefix("sha256="))
 
 
 def is_usable(secret: str) -> bool:
@@ -103,7 +108,7 @@ def verify_signature(*, body: bytes, signature: str, secret: str) -> bool:
     https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
     """
     try:
-        verifier = Verifier(signature=signature, secrets=[secret])
+        verifier = Verifier(signature=read_signature(signature), secrets=[secret])
         verifier.update(body)
         verifier.verify()
     except UnverifiedError:
@@ -241,6 +246,8 @@ def _needed(document: Mapping[str, object], name: str, longest: int = MAX_NAME) 
         raise ParseError(f"{name} is too long.")
     if SURROGATE.search(value):
         raise ParseError(f"{name} has half of a character.")
+    if value.isprintable():
+        return value
     # Databases refuse NUL; logs and pages must not obey control characters.
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in value)
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 from admin_management.audit import Kind
 from admin_management.exceptions import ConflictError
 from admin_management.models import AuditEvent, Run
-from admin_management.prepared import Prepared
+from admin_management.prepared import Prepared, PreparedInsert
 
 from .addresses import sender_of
 from .conf import LONGEST_NAME
@@ -144,7 +144,13 @@ class Delivery(models.Model):
     def keep(self) -> None:
         """Store a new one. Raises IntegrityError if its id came a second time at this moment."""
         if self._state.adding:
-            self.save(force_insert=True)
+            self._store()
+
+    def _store(self) -> None:
+        if self._state.adding:
+            insert_delivery(self)
+        else:
+            self.save()
 
     def repeat(self, said: "Delivery") -> None:
         """Write down that this ping came once more: how the webhook is set up may have changed."""
@@ -160,7 +166,7 @@ class Delivery(models.Model):
         """Write down that this delivery is ``earlier`` under another id, and asks for nothing."""
         self.outcome = Outcome.REPLAYED.value
         self.reason = f"the body of delivery {earlier.delivery_id}, which led to an update"
-        self.save()
+        self._store()
 
     def accept(self, run: Run, *, actor: str, said: "Delivery") -> None:
         """Write down that this delivery of ``actor``, saying what ``said`` says, led to ``run``.
@@ -170,7 +176,7 @@ class Delivery(models.Model):
         """
         self._say(said)
         self.run, self.outcome, self.reason = run, Outcome.REQUESTED.value, ""
-        self.save()
+        self._store()
         AuditEvent.objects.append(
             Kind.DELIVERY_ACCEPTED,
             actor=actor,
@@ -183,6 +189,9 @@ class Delivery(models.Model):
             sender=self.sender,
             body_sha256=self.body_sha256,
         )
+
+
+insert_delivery = PreparedInsert(Delivery)
 
 
 @Prepared

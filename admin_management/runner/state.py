@@ -22,6 +22,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from .ballast import Ballast
@@ -46,7 +47,7 @@ def git_directory(folder: Path) -> Path:
     Follows the ``gitdir:`` file of a linked work tree (gitrepository-layout(5)). Raises
     NotAGitCheckoutError.
     """
-    for parent in (folder, *folder.parents):
+    for parent in chain((folder,), folder.parents):
         entry = parent / ".git"
         if entry.is_dir():
             return entry

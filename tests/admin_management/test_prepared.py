@@ -1,14 +1,15 @@
-"""A prepared question asks what its queryset asks, each time about other texts."""
+"""A prepared question asks what its queryset asks, each time about other texts; and so for rows."""
 
 import pytest
+from django.db import IntegrityError, connection, transaction
 from django.db.models import QuerySet
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
 
 from admin_management.conf import node
-from admin_management.models import Run, Trigger
-from admin_management.prepared import Prepared
+from admin_management.models import Run, StepRun, Trigger
+from admin_management.prepared import Prepared, PreparedInsert
 
 pytestmark = pytest.mark.django_db
 
@@ -87,3 +88,74 @@ def test_the_queryset_is_made_once() -> None:
 def test_each_blank_wants_a_text(texts: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="zip"):
         runs_asked_for.exists(*texts)
+
+
+insert_run = PreparedInsert(Run)
+insert_step = PreparedInsert(StepRun)
+
+
+def a_step(run: Run, position: int = 0) -> StepRun:
+    return StepRun(
+        run=run, position=position, name="pull", argv=["git", "pull"], status="succeeded"
+    )
+
+
+def values_of(row: Run | StepRun) -> dict[str, object]:
+    row.refresh_from_db()
+    return {each.attname: getattr(row, each.attname) for each in row._meta.concrete_fields}
+
+
+def test_a_row_is_stored_as_the_orm_stores_it() -> None:
+    run = a_run()
+    by_hand, saved = a_step(run), a_step(run, position=1)
+    by_hand.started_at = saved.started_at = run.requested_at
+    insert_step(by_hand)
+    saved.save()
+    of_its_own = {"id": 0, "position": 0}
+    assert values_of(by_hand) | of_its_own == values_of(saved) | of_its_own
+
+
+def test_a_stored_row_has_its_key_and_is_new_no_longer() -> None:
+    step = a_step(a_run())
+    insert_step(step)
+    step.message = "twice"
+    step.save()
+    assert [each.pk for each in StepRun.objects.filter(message="twice")] == [step.pk]
+
+
+def test_a_database_that_does_not_tell_the_key_is_asked_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("PostgreSQL always tells it.")
+    monkeypatch.setattr(connection.features, "can_return_columns_from_insert", False)
+    insert = PreparedInsert(StepRun)
+    run = a_run()
+    for position in (0, 1):
+        step = a_step(run, position)
+        insert(step)
+        assert StepRun.objects.get(pk=step.pk).position == position
+
+
+def test_a_key_that_was_chosen_stays() -> None:
+    run = Run(node="elsewhere", trigger=Trigger.API, reverse_migrations=["app 0001"])
+    chosen = run.pk
+    insert_run(run)
+    assert run.pk == chosen
+    assert Run.objects.get(pk=chosen).reverse_migrations == ["app 0001"]
+
+
+def test_the_database_refuses_a_second_row_of_one_key() -> None:
+    run = a_run()
+    insert_step(a_step(run))
+    with pytest.raises(IntegrityError), transaction.atomic():
+        insert_step(a_step(run))
+    assert run.steps.count() == 1
+
+
+@pytest.mark.parametrize("text", ["%s", "'; DROP TABLE x; --", "", "\N{SNOWMAN}"])
+def test_a_stored_text_is_a_value_whatever_it_looks_like(text: str) -> None:
+    step = a_step(a_run())
+    step.output = text
+    insert_step(step)
+    assert StepRun.objects.get(pk=step.pk).output == text

@@ -7,7 +7,7 @@ import pytest
 
 from webhooks.body import CHUNK_SIZE, IN_MEMORY, MAX_SIZE, read_verified
 from webhooks.exceptions import TooLargeError, UnreadableError, UnverifiedError
-from webhooks.github import Verifier
+from webhooks.github import Verifier, read_signature
 
 from .payloads import SECRET, signature
 
@@ -37,7 +37,7 @@ class Broken:
 
 
 def verifier_of(body: bytes) -> Verifier:
-    return Verifier(signature=signature(body), secrets=[SECRET])
+    return Verifier(signature=read_signature(signature(body)), secrets=[SECRET])
 
 
 @pytest.mark.parametrize(

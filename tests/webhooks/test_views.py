@@ -1,7 +1,9 @@
 """The door itself: what each delivery is answered, and what it leaves behind."""
 
+import itertools
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -11,6 +13,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.handlers.wsgi import WSGIRequest
 from django.db import OperationalError, connection
+from django.http import HttpResponse
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
@@ -30,6 +33,7 @@ pytestmark = pytest.mark.django_db
 
 URL = "/webhooks/github/"
 REFUSED = {"error": "The signature is missing or wrong."}
+PATIENCE = 30.0
 
 
 class Sender:
@@ -606,16 +610,64 @@ def test_a_failure_after_the_request_leaves_neither_delivery_nor_run(
     assert nothing_is_stored()
 
 
-def test_each_signed_request_that_asks_for_nothing_settles(
-    deliver: Deliver, settled: list[bool]
+class Turn:
+    """A lock that tells when a second thread asks for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._askers = itertools.count(1)
+        self.somebody_waits = threading.Event()
+
+    def acquire(self, timeout: float) -> bool:
+        if next(self._askers) == 2:
+            self.somebody_waits.set()
+        return self._lock.acquire(timeout=timeout)
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+def test_threads_write_one_after_the_other(
+    deliver: Deliver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    turn = Turn()
+    written: list[str] = []
+
+    def record(_: object, delivery: Delivery) -> HttpResponse:
+        written.append(f"{delivery.delivery_id} begins")
+        assert turn.somebody_waits.wait(PATIENCE)
+        written.append(f"{delivery.delivery_id} ends")
+        return HttpResponse()
+
+    monkeypatch.setattr(views, "TURN", turn)
+    monkeypatch.setattr(views, "LONGEST_WAIT", PATIENCE)
+    monkeypatch.setattr(views, "_record", record)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda name: deliver(push(), X_GitHub_Delivery=name), ("1", "2")))
+    first, second = (line.split()[0] for line in written[::2])
+    assert written == [f"{each} {what}" for each in (first, second) for what in ("begins", "ends")]
+
+
+def test_whose_turn_does_not_come_writes_all_the_same(
+    deliver: Deliver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "LONGEST_WAIT", 0)
+    with views.TURN:
+        assert deliver(push()).status_code == 202
+        assert views.TURN.locked()
+    assert deliver(push()).status_code == 200
+    assert not views.TURN.locked()
+
+
+def test_only_what_has_led_to_a_run_before_settles(deliver: Deliver, settled: list[bool]) -> None:
     deliver(payloads.ping(), event="ping")
     deliver(push(ref="refs/heads/dev"))
+    deliver(push(), X_GitHub_Delivery="1")  # the launcher does it when the request is committed
+    assert len(settled) == 0
+    deliver(push(), X_GitHub_Delivery="1")
+    assert len(settled) == 1
+    deliver(push(), X_GitHub_Delivery="2")
     assert len(settled) == 2
-    deliver(push(), X_GitHub_Delivery="1")
-    assert len(settled) == 2  # the launcher does it when the request is committed
-    deliver(push(), X_GitHub_Delivery="1")
-    assert len(settled) == 3
 
 
 def test_a_delivery_is_accepted_even_if_settling_fails(
@@ -625,7 +677,8 @@ def test_a_delivery_is_accepted_even_if_settling_fails(
         raise ZeroDivisionError
 
     monkeypatch.setattr(views, "settle", fail)
-    assert deliver(payloads.ping(), event="ping").status_code == 200
+    deliver(push())
+    assert deliver(push()).status_code == 200
     assert "Runs could not be settled" in caplog.text
 
 
@@ -648,15 +701,15 @@ def test_a_run_is_started_before_the_answer_where_requests_are_transactions(
     monkeypatch.setattr(launcher, "start_next", start)
     monkeypatch.setattr(views, "settle", start)
     deliver(push())
-    deliver(payloads.ping(), event="ping")
+    deliver(push())
     assert in_transaction == [False, False]
 
 
-def test_a_dead_run_is_settled_by_the_next_webhook_request(
+def test_a_dead_run_is_settled_when_its_push_comes_again(
     checkout: Checkout, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(views, "settle", launcher.settle)
     deliver(push())
     Run.objects.get().claim()
-    deliver(payloads.ping(), event="ping")
+    deliver(push())
     assert Run.objects.get().status == "interrupted"

@@ -1,11 +1,11 @@
-"""Verify, insert, answer."""
+"""Verify, insert, answer with a sentence."""
 
 import hashlib
 import hmac
 import json
 import os
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
 from django.views.decorators.csrf import csrf_exempt
 
 from .models import Delivery
@@ -20,13 +20,21 @@ def _is_signed(request: HttpRequest) -> bool:
 
 @csrf_exempt
 def verify_only(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(status=202 if _is_signed(request) else 403)
+    return _accepted() if _is_signed(request) else _refused()
+
+
+def _accepted() -> HttpResponse:
+    return HttpResponse("Accepted.", status=202)
+
+
+def _refused() -> HttpResponse:
+    return HttpResponseForbidden("The signature is wrong.")
 
 
 @csrf_exempt
 def insert(request: HttpRequest) -> HttpResponse:
     if not _is_signed(request):
-        return HttpResponse(status=403)
+        return _refused()
     payload = json.loads(request.body)
     Delivery.objects.create(
         delivery_id=request.headers["X-GitHub-Delivery"],
@@ -34,4 +42,4 @@ def insert(request: HttpRequest) -> HttpResponse:
         ref=payload["ref"],
         after=payload["after"],
     )
-    return HttpResponse(status=202)
+    return _accepted()

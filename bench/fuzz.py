@@ -61,7 +61,7 @@ def send(seed: str, inputs: int, say: Callable[[str], object]) -> bool:
     slowest: list[tuple[float, int]] = []
     begun_with = in_use()
     for number in range(inputs):
-        case = make_case(seed, number, secret=SECRET)
+        case = make_case(seed, number, secrets=[SECRET])
         request = case.request()
         begun = time.perf_counter()
         status = views.receive(request).status_code

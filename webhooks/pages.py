@@ -8,16 +8,21 @@ from admin_management.exceptions import ConflictError, SettingsError
 from admin_management.staff_page import page, staff_page
 
 from .conf import WebhooksSettings
+from .forms import NewSecretForm
 from .models import Secret
 
 
 @staff_page("POST")
 def new_secret(request: HttpRequest) -> HttpResponse:
     """Make a secret and show it. Not by way of a redirect: nobody else may ask for it again."""
-    name = request.POST.get("source", "")
+    form = NewSecretForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, "Choose from the list how long the old secret stays good.")
+        return redirect("admin_management:dashboard")
+    name = form.cleaned_data["source"]
     try:
         source = WebhooksSettings.load().source(name)
-        secret, value = Secret.objects.make(created_by=_who(request), source=name)
+        secret, value = Secret.objects.make(created_by=_who(request), **form.cleaned_data)
     except (ConflictError, SettingsError) as error:
         messages.error(request, str(error))
         return redirect("admin_management:dashboard")

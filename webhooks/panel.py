@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db import Error as DatabaseFailure
 from django.db.models import Sum
@@ -13,6 +13,7 @@ from admin_management.exceptions import SettingsError
 
 from .conf import WebhooksSettings
 from .exceptions import Reason
+from .forms import NewSecretForm
 from .github import is_usable
 from .keyring import FROM_SETTINGS
 from .models import MOST_SECRETS, Delivery, Outcome, Refusal, Secret
@@ -63,7 +64,7 @@ class SourcePanel:
     problem: str = ""
     secrets: tuple[Secret, ...] = ()
     changeover_unfinished: bool = False
-    can_make_secret: bool = False
+    form: NewSecretForm | None = None
     ping: Delivery | None = None
     last_used_at: datetime | None = None
     faults: tuple[str, ...] = ()
@@ -96,13 +97,24 @@ def doubts() -> Iterator[str]:
     """What is wrong with the last pings, for the doctor; it never raises."""
     for each in read_panel().sources:
         if each.ping is None:
-            of = f" for {each.source.name}" if each.source.name else ""
             yield (
-                f"GitHub has not sent a ping yet{of}: make the webhook there, or choose Redeliver "
+                f"GitHub has not sent a ping yet{_for(each.source)}: make the webhook there, or choose Redeliver "
                 "at its ping."
             )
         else:
             yield from each.faults
+
+
+def facts() -> Iterator[str]:
+    """When the last pings came, for the doctor; it never raises."""
+    for each in read_panel().sources:
+        if each.ping is not None:
+            came_at = each.ping.received_at.astimezone(UTC)
+            yield f"GitHub's last ping{_for(each.source)} came {came_at:%Y-%m-%d %H:%M} UTC."
+
+
+def _for(source: Source) -> str:
+    return f" for {source.name}" if source.name else ""
 
 
 def _read(source: Source) -> SourcePanel:
@@ -113,12 +125,19 @@ def _read(source: Source) -> SourcePanel:
         problem=_why_closed(source, secrets),
         secrets=tuple(secrets),
         changeover_unfinished=Secret.is_changeover_unfinished(secrets),
-        can_make_secret=not source.has_secret and len(secrets) < MOST_SECRETS,
+        form=_form(source, secrets),
         ping=ping,
         last_used_at=_last_used_at(source) if source.has_secret else None,
         faults=tuple(_faults(source, secrets, ping)) if ping else (),
         uses_form=bool(ping and ping.content_type == "form"),
     )
+
+
+def _form(source: Source, secrets: list[Secret]) -> NewSecretForm | None:
+    """What makes a new secret; None if there can be none."""
+    if source.has_secret or len(secrets) >= MOST_SECRETS:
+        return None
+    return NewSecretForm(initial={"source": source.name}, auto_id=False)
 
 
 def _why_closed(source: Source, secrets: list[Secret]) -> str:

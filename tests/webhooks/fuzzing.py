@@ -4,7 +4,7 @@ Each is made from the seed and its number alone, so one that fails can be made a
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from io import BytesIO
@@ -160,8 +160,8 @@ BASE = {
 }
 
 
-def make_case(seed: str, number: int, *, secret: str) -> Case:
-    """The case of this number. A share is signed with ``secret`` after all changes."""
+def make_case(seed: str, number: int, *, secrets: Sequence[str]) -> Case:
+    """The case of this number. A share is signed with one of the secrets after all changes."""
     random = Random(f"{seed}-{number}")
     event, text = random.choice(TEXTS)
     content_type = random.choice((JSON, JSON, JSON, JSON, FORM))
@@ -175,7 +175,7 @@ def make_case(seed: str, number: int, *, secret: str) -> Case:
         "CONTENT_LENGTH": str(len(body)),
         "HTTP_X_GITHUB_EVENT": event,
         "HTTP_X_GITHUB_DELIVERY": f"{number % 40_000:x}",
-        "HTTP_X_HUB_SIGNATURE_256": signature(signed, secret),
+        "HTTP_X_HUB_SIGNATURE_256": signature(signed, random.choice(secrets)),
         "REMOTE_ADDR": "127.0.0.1",
     }
     if random.random() < 0.3:

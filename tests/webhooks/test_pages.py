@@ -1,6 +1,7 @@
 """Webhook secrets on the dashboard: a button makes one, shows it once, and another retires it."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from django.test import Client
 
 from admin_management.models import AuditEvent
 from tests.conftest import permit
-from webhooks.models import Secret
+from webhooks.models import OVERLAP, Secret
 
 from .conftest import Deliver
 from .payloads import as_json, push, signature
@@ -66,6 +67,31 @@ def test_the_one_before_it_stays_good_for_a_week_and_a_third_is_refused(alices: 
     text = alices.post(NEW, follow=True).content.decode()
     assert "retire one of them first" in text
     assert Secret.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    ("overlap", "stays"),
+    [("", OVERLAP), ("24", timedelta(days=1)), ("1", timedelta(hours=1)), ("0", timedelta(0))],
+)
+def test_how_long_the_one_before_it_stays_good_is_chosen(
+    alices: Client, overlap: str, stays: timedelta
+) -> None:
+    assert "stays good" not in page(alices)
+    alices.post(NEW)
+    older = Secret.objects.get()
+    assert "the old one is retired at once" in page(alices)
+    alices.post(NEW, {"overlap": overlap})
+    newer = Secret.objects.exclude(pk=older.pk).get()
+    older.refresh_from_db()
+    assert older.retires_at == newer.created_at + stays
+    assert older.is_active == bool(stays)
+
+
+@pytest.mark.parametrize("overlap", ["-1", "9999", "a week", "\0"])
+def test_what_is_not_on_the_list_makes_no_secret(alices: Client, overlap: str) -> None:
+    told = alices.post(NEW, {"overlap": overlap}, follow=True).content.decode()
+    assert "Choose from the list how long the old secret stays good." in told
+    assert not Secret.objects.exists()
 
 
 def test_one_is_retired_at_once(alices: Client) -> None:

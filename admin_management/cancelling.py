@@ -11,6 +11,7 @@ from .conf import node
 from .exceptions import ConflictError
 from .launcher import Requester, files_of, progress_now
 from .models import AuditEvent, Run
+from .plain import plain
 from .runner.pipeline import CANCELLED
 from .runner.process import open_process
 from .runner.state import private
@@ -31,7 +32,7 @@ def cancel_update(run: Run, *, requester: Requester, reason: str = "") -> None:
         _check(run)
         _stop(run, who)
         AuditEvent.objects.append(Kind.CANCEL_REQUESTED, actor=requester.name, run=run, **asked)
-    logger.warning("Update cancelled %s", who, extra={"run": str(run.pk)})
+    logger.warning("Update cancelled %s", plain(who), extra={"run": str(run.pk)})
 
 
 def _check(run: Run) -> None:

@@ -27,15 +27,16 @@ from django.db.models import Max
 from django.http.request import validate_host
 
 from .conf import AdminManagementSettings, find_tool, open_repository, redactor
+from .deploy_key import UnusableKeyError, files_that_ssh_tries, first_usable, ssh_arguments
 from .exceptions import AdminManagementError, DatabaseDownError, NotHealthyError
 from .health import answer_in_process, visit
 from .launcher import check_owner
 from .models import Run
-from .panels import doubts_of_panels
+from .panels import doubts_of_panels, facts_of_panels
 from .rehearsal import check_static_root
 from .runner import pm2, preconditions
 from .runner.execution import StepFailedError
-from .runner.git import GitError, Repository
+from .runner.git import SSH_COMMAND, GitError, Repository
 from .runner.pm2 import Pm2Error, Pm2Process
 from .runner.rehearsal import ROOM
 from .runner.state import NotAGitCheckoutError, StateDirectory
@@ -294,6 +295,35 @@ def check_remote_address(site: Site) -> str:
     return preconditions.check_remote_address(site.conf.remote, site.repository)
 
 
+def check_deploy_key(site: Site) -> str:
+    remote = site.conf.remote
+    arguments = ssh_arguments(site.repository.remote_url(remote))
+    if not arguments:
+        return f"None is needed: {remote} is not asked over SSH."
+    environ = site.repository.environment_for(remote)
+    if environ["GIT_SSH_COMMAND"] != SSH_COMMAND:
+        return "GIT_SSH_COMMAND or core.sshCommand chooses it."
+    files = files_that_ssh_tries(arguments, environ)
+    # ssh may be given a public key, to say which of an agent's it is to use.
+    keys = [each for each in files if each.suffix != ".pub" and each.is_file()]
+    if not keys:
+        places = preconditions.some_of([str(each) for each in files])
+        raise DoubtError(
+            f"There is no private key, though an agent may have one; ssh looks for {places}.",
+            'Make one as this user: ssh-keygen -t ed25519 -N "" -f ~/.ssh/id_ed25519. Then add '
+            "~/.ssh/id_ed25519.pub on GitHub as a deploy key of the repository, read-only.",
+        )
+    try:
+        return f"{first_usable(keys, environ)} is its owner's alone, and has no passphrase."
+    except UnusableKeyError as error:
+        if not environ.get("SSH_AUTH_SOCK"):
+            raise
+        told = (
+            f"{error} An agent may have it: see that the site is started with SSH_AUTH_SOCK, too."
+        )
+        raise DoubtError(told, error.hint) from error
+
+
 def check_remote(site: Site) -> str:
     remote, branch = site.conf.remote, site.conf.branch
     try:
@@ -480,7 +510,7 @@ def check_last_ping(site: Site) -> str:
     found = doubts_of_panels()
     if found:
         raise DoubtError(" ".join(found), "See the webhook's settings on GitHub.")
-    return "Nothing is wrong with it."
+    return " ".join(facts_of_panels()) or "Nothing is wrong with it."
 
 
 def _about(site: Site, prefix: str) -> list[checks.CheckMessage]:
@@ -545,6 +575,7 @@ CHECKS: tuple[tuple[str, Callable[[Site], str]], ...] = (
     ("changes", check_changes),
     ("signers", check_signers),
     ("remote address", check_remote_address),
+    ("deploy key", check_deploy_key),
     ("remote", check_remote),
     ("PM2 daemon", check_pm2_daemon),
     ("PM2_HOME", check_pm2_home),

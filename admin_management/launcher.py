@@ -28,6 +28,7 @@ from .exceptions import ConflictError, ReasonMissingError, WrongUserError
 from .going_back import find_way_back, migrations_to_reverse
 from .health import visit
 from .models import AuditEvent, Hold, Options, Run, StepRun, Trigger, running_on
+from .plain import plain
 from .runner import __name__ as runner_package
 from .runner.git import GitError
 from .runner.journal import Progress, replay, storable
@@ -115,7 +116,10 @@ def request_update(
             hold.remember(Kind.HOLD_OVERRIDDEN, requester.name, run=run, reason=reason)
         transaction.on_commit(start_next)
     logger.info(
-        "Update %s by %s", "requested" if is_new else "joined", requester.name, extra=_extra(run)
+        "Update %s by %s",
+        "requested" if is_new else "joined",
+        plain(requester.name),
+        extra=_extra(run),
     )
     return run, is_new
 
@@ -159,7 +163,7 @@ def request_rollback(run: Run, *, requester: Requester, reason: str) -> Run:
             told = f"rolled back to {way.target_revision[:7]}: {reason}"
             hold_updates(requester=requester, reason=told)
         transaction.on_commit(start_next)
-    logger.warning("Rollback requested by %s", requester.name, extra=_extra(rollback))
+    logger.warning("Rollback requested by %s", plain(requester.name), extra=_extra(rollback))
     return rollback
 
 
@@ -175,7 +179,7 @@ def hold_updates(*, requester: Requester, reason: str, expires_at: datetime | No
         actor_id=requester.user_id,
         actor_name=requester.name,
     )
-    logger.warning("%s", hold)
+    logger.warning("%s", plain(str(hold)))
     return hold
 
 
@@ -186,7 +190,7 @@ def release_updates(*, requester: Requester) -> Hold:
         if hold is None or not hold.release(requester.name, address=requester.address):
             raise ConflictError("Updates are not held.")
         transaction.on_commit(start_next)
-    logger.warning("Updates are released by %s", requester.name)
+    logger.warning("Updates are released by %s", plain(requester.name))
     return hold
 
 
@@ -334,7 +338,7 @@ def _record(run: Run, progress: Progress) -> bool:
     recorded = run.record(progress)
     if recorded:
         log = logger.info if run.status == Status.SUCCEEDED else logger.error
-        log("Update %s: %s", run.status, run.message, extra=_extra(run))
+        log("Update %s: %s", run.status, plain(run.message), extra=_extra(run))
     return recorded
 
 

@@ -11,7 +11,8 @@ Doors = Mapping[tuple[str, str], str]
 class Panel:
     """``urls`` is the dotted path of a module with addresses below the dashboard's, if any.
 
-    ``doubts`` are sentences for the doctor about what is shown: what to look after.
+    ``doubts`` and ``facts`` are sentences for the doctor about what is shown: what to look after,
+    and what to say if there is nothing.
     """
 
     template: str
@@ -19,6 +20,7 @@ class Panel:
     urls: str = ""
     doors: Doors = field(default_factory=dict)
     doubts: Callable[[], Iterable[str]] = tuple
+    facts: Callable[[], Iterable[str]] = tuple
 
 
 _panels: dict[str, Panel] = {}
@@ -41,6 +43,11 @@ def read_panels() -> Iterator[tuple[str, object]]:
 def doubts_of_panels() -> list[str]:
     """What is to be looked after."""
     return [doubt for panel in _panels.values() for doubt in panel.doubts()]
+
+
+def facts_of_panels() -> list[str]:
+    """What is worth saying where nothing is to be looked after."""
+    return [fact for panel in _panels.values() for fact in panel.facts()]
 
 
 def urls_of_panels() -> Iterator[str]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from .plain import plain
 from .templatetags.admin_management import ago, duration, short
 
 WIDTH = 10
@@ -11,7 +12,7 @@ WIDTH = 10
 
 def summary(status: dict[str, Any]) -> str:
     """What ``read_status()`` returned, as a person reads it."""
-    return "".join(f"{name:<{WIDTH}}{_plain(text)}\n" for name, text in _lines(status))
+    return "".join(f"{name:<{WIDTH}}{plain(text)}\n" for name, text in _lines(status))
 
 
 def _lines(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -29,11 +30,6 @@ def _lines(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"{name}", _run(run)
     versions = (_version(name, value) for name, value in status["versions"].items())
     yield "versions", ", ".join(versions)
-
-
-def _plain(text: str) -> str:
-    """A commit's subject or a reason must not obey the terminal, nor begin a line of its own."""
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def _problem(part: Any) -> str:

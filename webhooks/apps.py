@@ -14,7 +14,7 @@ class WebhooksConfig(AppConfig):
         from admin_management.panels import Panel, add_panel
 
         from .checks import check_router, check_settings
-        from .panel import DOORS, TEMPLATE, doubts, read_panel
+        from .panel import DOORS, TEMPLATE, doubts, facts, read_panel
 
         register(check_settings)
         register(check_router)
@@ -25,5 +25,6 @@ class WebhooksConfig(AppConfig):
                 urls="webhooks.dashboard_urls",
                 doors=DOORS,
                 doubts=doubts,
+                facts=facts,
             )
         )

@@ -98,8 +98,8 @@ def doubts() -> Iterator[str]:
     for each in read_panel().sources:
         if each.ping is None:
             yield (
-                f"GitHub has not sent a ping yet{_for(each.source)}: make the webhook there, or choose Redeliver "
-                "at its ping."
+                f"GitHub has not sent a ping yet{_for(each.source)}: make the webhook there, or "
+                "choose Redeliver at its ping."
             )
         else:
             yield from each.faults

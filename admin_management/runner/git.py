@@ -13,6 +13,9 @@ QUERY_TIMEOUT = 10.0
 REMOTE_TIMEOUT = 20.0
 """Seconds that a look at a remote may take."""
 
+SSH_COMMAND = "ssh -oBatchMode=yes -oConnectTimeout=10"
+"""What git starts for a remote over SSH, unless the site or the checkout names another."""
+
 _HARDENING = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
@@ -48,8 +51,7 @@ def environment(inherited: Mapping[str, str], *, remote_is_a_path: bool = False)
         "GIT_ASKPASS": "/bin/false",
         "SSH_ASKPASS": "/bin/false",
         "GIT_ALLOW_PROTOCOL": protocols,
-        "GIT_SSH_COMMAND": inherited.get("GIT_SSH_COMMAND")
-        or "ssh -oBatchMode=yes -oConnectTimeout=10",
+        "GIT_SSH_COMMAND": inherited.get("GIT_SSH_COMMAND") or SSH_COMMAND,
         "GIT_OPTIONAL_LOCKS": "0",
     }
 

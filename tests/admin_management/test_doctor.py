@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import shutil
+import subprocess
 import threading
 from dataclasses import dataclass
 from datetime import timedelta
@@ -457,6 +459,135 @@ class TestTheRemote:
         assert patient.verdict("remote address") == (OK, url)
 
 
+@dataclass
+class Ssh:
+    """A real ssh with a configuration of the test's: it finds its user's whatever HOME says."""
+
+    folder: Path
+
+    @property
+    def asked(self) -> str:
+        return (self.folder / "asked").read_text()
+
+    def tries(self, *keys: Path) -> None:
+        lines = "".join(f"IdentityFile {key}\n" for key in keys)
+        (self.folder / "config").write_text(lines)
+
+    def key(self, name: str, *, passphrase: str = "") -> Path:
+        made = self.folder / name
+        argv = ("ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", made)
+        subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
+        return made
+
+
+@pytest.fixture
+def ssh(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> Ssh:
+    """What git starts for the remote of ``patient``, which is on GitHub."""
+    ssh = Ssh(patient.folder / "ssh")
+    real = shutil.which("ssh")
+    script = f"""echo "$@" >> '{ssh.folder}/asked'; exec {real} -F '{ssh.folder}/config' "$@\""""
+    program(ssh.folder / "ssh", script)
+    monkeypatch.setenv("PATH", f"{ssh.folder}{os.pathsep}{os.environ['PATH']}")
+    for name in ("GIT_SSH_COMMAND", "SSH_AUTH_SOCK"):
+        monkeypatch.delenv(name, raising=False)
+    patient.checkout.git("remote", "set-url", "origin", "git@github.com:octocat/site.git")
+    return ssh
+
+
+class TestTheDeployKey:
+    @pytest.mark.parametrize("url", ["https://github.com/octocat/site.git", "/srv/site.git"])
+    def test_is_not_needed_but_over_ssh(self, patient: Patient, ssh: Ssh, url: str) -> None:
+        patient.checkout.git("remote", "set-url", "origin", url)
+        assert patient.verdict("deploy key") == (
+            OK,
+            "None is needed: origin is not asked over SSH.",
+        )
+
+    def test_that_ssh_can_use(self, patient: Patient, ssh: Ssh) -> None:
+        key = ssh.key("deploy")
+        ssh.tries(patient.folder / "not_there", key)
+        assert patient.verdict("deploy key") == (
+            OK,
+            f"{key} is its owner's alone, and has no passphrase.",
+        )
+        assert ssh.asked == "-G -oCanonicalizeHostname=no -- git@github.com\n"
+
+    def test_is_looked_for_where_the_address_really_leads(self, patient: Patient, ssh: Ssh) -> None:
+        ssh.tries(ssh.key("deploy"))
+        patient.checkout.git("remote", "set-url", "origin", "https://github.com/octocat/site.git")
+        replaced = ("url.ssh://git@example.com:2222/.insteadOf", "https://github.com/")
+        patient.checkout.git("config", *replaced)
+        assert patient.verdict("deploy key")[0] is OK
+        assert ssh.asked == "-G -oCanonicalizeHostname=no -p 2222 -- git@example.com\n"
+
+    def test_that_is_not_there_is_a_doubt_since_an_agent_may_have_one(
+        self, patient: Patient, ssh: Ssh
+    ) -> None:
+        public = ssh.key("deploy").with_suffix(".pub")
+        ssh.tries(patient.folder / "not_there", public)
+        finding = patient.finding("deploy key")
+        assert finding.verdict is WARN
+        assert f"{patient.folder / 'not_there'}, {public}." in finding.message
+        assert 'ssh-keygen -t ed25519 -N "" -f ~/.ssh/id_ed25519' in finding.advice
+        assert "read-only" in finding.advice
+
+    def test_that_ssh_refuses_is_a_failure(self, patient: Patient, ssh: Ssh) -> None:
+        key = ssh.key("deploy")
+        key.chmod(0o640)
+        ssh.tries(key)
+        finding = patient.finding("deploy key")
+        assert (finding.verdict, finding.advice) == (FAIL, f"chmod 600 {key}")
+        assert finding.message == (
+            f"Others than its owner get at {key} (640): ssh refuses such a key."
+        )
+
+    def test_with_a_passphrase_is_a_doubt_where_an_agent_may_have_it(
+        self, patient: Patient, ssh: Ssh, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        key = ssh.key("deploy", passphrase="of a person")
+        ssh.tries(key)
+        assert patient.verdict("deploy key")[0] is FAIL
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(ssh.folder / "agent"))
+        finding = patient.finding("deploy key")
+        assert finding.verdict is WARN
+        assert f"{key} has a passphrase" in finding.message
+        assert "see that the site is started with SSH_AUTH_SOCK, too" in finding.message
+
+    def test_is_not_known_where_ssh_does_not_accept_its_configuration(
+        self, patient: Patient, ssh: Ssh
+    ) -> None:
+        (ssh.folder / "config").write_text("IdentityFlie x\n")
+        finding = patient.finding("deploy key")
+        assert finding.verdict is FAIL
+        assert "Bad configuration option: identityflie" in finding.message
+
+    def test_without_ssh(self, patient: Patient, ssh: Ssh, monkeypatch: pytest.MonkeyPatch) -> None:
+        git = shutil.which("git")
+        assert git
+        (patient.folder / "bin").mkdir()
+        (patient.folder / "bin" / "git").symlink_to(git)
+        monkeypatch.setenv("PATH", str(patient.folder / "bin"))
+        finding = patient.finding("deploy key")
+        assert (finding.verdict, finding.message) == (FAIL, "ssh was not found.")
+        assert finding.advice == "apt-get install openssh-client"
+
+    def test_that_the_checkout_or_the_site_has_chosen_is_left_alone(
+        self, patient: Patient, ssh: Ssh, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        chosen = (OK, "GIT_SSH_COMMAND or core.sshCommand chooses it.")
+        ssh.tries()
+        monkeypatch.setenv("GIT_SSH_COMMAND", "ssh -i of_the_site")
+        assert patient.verdict("deploy key") == chosen
+        monkeypatch.delenv("GIT_SSH_COMMAND")
+        patient.checkout.git("config", "core.sshCommand", "ssh -i of_the_checkout")
+        assert patient.verdict("deploy key") == chosen
+        assert not (ssh.folder / "asked").exists()
+
+    def test_is_looked_at_before_the_remote_is_asked(self) -> None:
+        names = [name for name, _ in CHECKS]
+        assert names.index("deploy key") == names.index("remote") - 1
+
+
 @given(st.integers(0, 10**6), st.booleans(), st.lists(st.sampled_from(["-w", "4", "--bind=:8000"])))
 def test_the_patience_of_gunicorn_is_read_from_its_command_line(
     seconds: int, is_one_word: bool, others: list[str]
@@ -692,7 +823,17 @@ class TestTheSystemChecks:
         assert "has not sent a ping yet" in finding.message
         assert "GitHub" in finding.advice
         a_ping()
-        assert patient.finding("last ping").verdict is OK
+        came_at = Delivery.objects.get().received_at
+        assert patient.verdict("last ping") == (
+            OK,
+            f"GitHub's last ping came {came_at:%Y-%m-%d %H:%M} UTC.",
+        )
+
+    def test_no_last_ping_where_the_settings_of_the_webhook_are_wrong(
+        self, patient: Patient, settings: Any
+    ) -> None:
+        settings.WEBHOOKS = {"SECERT": "x"}
+        assert patient.verdict("last ping") == (OK, "Nothing is wrong with it.")
 
     @pytest.mark.usefixtures("without_webhooks")
     def test_a_site_without_webhooks(self, patient: Patient) -> None:

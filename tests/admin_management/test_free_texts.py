@@ -1,27 +1,47 @@
 """What people write is stored as it came or refused with a sentence, and shown as text."""
 
+import json
+import logging
+import re
+from collections.abc import Iterator
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import DataError, models, transaction
 from django.test import Client
+from django.urls import reverse
 
+from admin_management.audit import Kind
 from admin_management.cancelling import cancel_update
 from admin_management.conf import AdminManagementSettings, node
-from admin_management.launcher import Requester, hold_updates, request_update, settle
+from admin_management.launcher import (
+    LONGEST_NAME,
+    Requester,
+    hold_updates,
+    release_updates,
+    request_update,
+    settle,
+)
 from admin_management.models import ApiToken, AuditEvent, Hold, IdempotencyKey, Run, Trigger
-from admin_management.runner.journal import Journal
+from admin_management.runner.journal import Journal, storable
 from admin_management.runner.state import StateDirectory
 from tests.conftest import Checkout
+from tests.webhooks import test_fuzz
 from tests.webhooks.fuzzing import HOSTILE_TEXTS
+from webhooks.models import Secret
 
-pytestmark = [
-    pytest.mark.django_db,
-    pytest.mark.parametrize(
-        "text", [*HOSTILE_TEXTS, "x" * 1_000_000], ids=lambda text: ascii(text)[:30]
-    ),
-]
+from . import test_client
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(params=[*HOSTILE_TEXTS, "x" * 1_000_000], ids=lambda text: ascii(text)[:30])
+def text(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
@@ -33,6 +53,14 @@ def staff(client: Client, alice: User, checkout: Checkout, monkeypatch: pytest.M
 
 def a_run(status: str) -> Run:
     return Run.objects.create(node=node(), trigger="api", status=status)
+
+
+def facts_of(kind: Kind) -> list[Any]:
+    return [event["facts"] for event in events_of(kind)]
+
+
+def events_of(kind: Kind) -> list[Any]:
+    return [json.loads(event.text) for event in AuditEvent.objects.filter(kind=kind)]
 
 
 def post(client: Client, path: str, body: object, **headers: str) -> int:
@@ -62,7 +90,16 @@ def test_a_reason(staff: Client, text: str, path: str) -> None:
 def test_a_reason_to_cancel(staff: Client, text: str) -> None:
     assert post(staff, "/admin/update/", {}) == 202
     run = Run.objects.get()
-    assert post(staff, f"/admin/update/{run.pk}/cancel/", {"reason": text}) in (200, 202, 400, 413)
+    status = post(staff, f"/admin/update/{run.pk}/cancel/", {"reason": text})
+    run.refresh_from_db()
+    told = [facts["reason"] for facts in facts_of(Kind.CANCEL_REQUESTED)]
+    if status == 202:
+        # For the log as it came; the run's message is one line.
+        said = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+        why = f": {said}" if said else ""
+        assert (told, run.message) == ([text.strip()], f"Cancelled by alice{why}.")
+    else:
+        assert (status, told, run.message) in ((400, [], ""), (413, [], ""))
     assert "<script>alert" not in shown(staff)
 
 
@@ -78,20 +115,68 @@ def test_a_reason_to_go_back(staff: Client, checkout: Checkout, text: str) -> No
     assert "<script>alert" not in shown(staff)
 
 
+def hold_and_release(who: Requester, text: str) -> None:
+    hold_updates(requester=who, reason=text)
+    release_updates(requester=who)
+
+
 @pytest.mark.parametrize(
-    "ask",
+    ("ask", "kind"),
     [
-        lambda who, text: request_update(trigger=Trigger.COMMAND, requester=who, reason=text),
-        lambda who, text: hold_updates(requester=who, reason=text),
-        lambda who, text: cancel_update(a_run("queued"), requester=who, reason=text),
+        (
+            lambda who, text: request_update(trigger=Trigger.POLL, requester=who, reason=text),
+            Kind.REQUESTED,
+        ),
+        (lambda who, text: hold_updates(requester=who, reason=text), Kind.HELD),
+        (hold_and_release, Kind.RELEASED),
+        (
+            lambda who, text: cancel_update(a_run("queued"), requester=who, reason=text),
+            Kind.CANCEL_REQUESTED,
+        ),
     ],
-    ids=["to update", "to hold", "to cancel"],
+    ids=["to update", "to hold", "to release", "to cancel"],
 )
-def test_a_name_and_a_reason_at_the_shell(staff: Client, ask: Any, text: str) -> None:
+def test_a_name_and_a_reason_at_the_shell(
+    staff: Client, ask: Any, kind: Kind, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """A program's arguments and its user's name may be bytes that are no text."""
+    caplog.set_level(logging.INFO, "admin_management")
     ask(Requester(name=text), text)
-    assert AuditEvent.objects.exists()
+    assert all(line.isprintable() for line in caplog.messages)
+    assert caplog.messages
+    name = storable(text)[:LONGEST_NAME]
+    assert [event["actor"] for event in events_of(kind)] == [name]
+    assert (
+        names_beside_the_log()
+        == {
+            Kind.REQUESTED: [name],
+            Kind.HELD: [name, ""],
+            Kind.RELEASED: [name, name],
+            Kind.CANCEL_REQUESTED: [""],
+        }[kind]
+    )
     assert "<script>alert" not in shown(staff)
+
+
+def names_beside_the_log() -> list[str]:
+    holds = Hold.objects.values_list("actor_name", "released_by")
+    of_holds = [name for row in holds for name in row]
+    return [*Run.objects.values_list("actor_name", flat=True), *of_holds]
+
+
+def test_a_reason_to_hold_does_not_obey_the_terminal_of_who_is_told_it(
+    staff: Client, text: str
+) -> None:
+    hold_updates(requester=Requester(name=text), reason=text)
+    told = StringIO()
+    with pytest.raises(CommandError) as raised:
+        call_command("hold_updates", f"--reason={text}")
+    for command in ("update_server", "release_updates"):
+        call_command(command, stdout=told)
+    call_command("hold_updates", f"--reason={text}", stdout=told)
+    lines = [str(raised.value), *told.getvalue().split("\n")]
+    assert len(lines) == 6
+    assert all(line.isprintable() for line in lines)
 
 
 def test_what_a_step_has_printed_and_what_it_failed_with(staff: Client, text: str) -> None:
@@ -126,8 +211,10 @@ def test_the_subject_of_a_commit(staff: Client, checkout: Checkout, text: str) -
 
 def test_a_key(staff: Client, text: str) -> None:
     status = post(staff, "/admin/update/", {}, **{"Idempotency-Key": text})
-    assert status in (202, 400)
-    assert status == 202 or not IdempotencyKey.objects.exists()
+    keys = list(IdempotencyKey.objects.values_list("key", flat=True))
+    is_one = re.fullmatch("[ -~]{1,255}", text)
+    assert (status, keys) == ((202, [text]) if is_one else (400, []))
+    assert Run.objects.count() == len(keys)
 
 
 def test_the_name_of_a_token(staff: Client, alice: User, text: str) -> None:
@@ -138,3 +225,101 @@ def test_the_name_of_a_token(staff: Client, alice: User, text: str) -> None:
     else:
         assert ApiToken.objects.get().name == text
         assert AuditEvent.objects.exists()
+
+
+def test_the_name_of_who_makes_a_secret_at_the_shell(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: text)
+    call_command("webhook_secret", "new", stdout=StringIO(), stderr=StringIO())
+    secret = Secret.objects.get()
+    assert secret.created_by == storable(text)[:LONGEST_NAME]
+    assert [event["actor"] for event in events_of(Kind.SECRET_MADE)] == [secret.created_by]
+    listed = StringIO()
+    call_command("webhook_secret", "list", stdout=listed, stderr=StringIO())
+    assert listed.getvalue().removesuffix("\n").isprintable()
+
+
+def test_the_name_of_who_makes_a_secret_on_the_dashboard(staff: Client, text: str) -> None:
+    try:
+        with transaction.atomic():
+            user = User.objects.create_superuser(text[:150])
+    except (ValueError, DataError):
+        # This database has no user of such a name.
+        assert User.objects.get().username == "alice"
+        return
+    staff.force_login(user)
+    made = staff.post(reverse("admin_management:new_webhook_secret"))
+    assert Secret.objects.get().created_by == user.username
+    listed = staff.get(reverse("admin:github_webhooks_secret_changelist"))
+    assert (made.status_code, listed.status_code) == (200, 200)
+    assert "<script>alert" not in made.content.decode() + listed.content.decode() + shown(staff)
+
+
+WORDS = "one of a few words of ours"
+SETTINGS = "of the settings, which test_conf.py has tests of"
+DIGESTS = "made here of digits and letters"
+
+STORED = {
+    # each text that is stored: the test that tries the worst with it, or why nobody can
+    test_a_reason: ("run.reason", "hold.reason"),
+    test_a_name_and_a_reason_at_the_shell: (
+        *("run.actor_name", "hold.actor_name", "hold.released_by", "auditevent.text"),
+    ),
+    test_what_a_step_has_printed_and_what_it_failed_with: (
+        *("run.message", "run.hint", "steprun.message", "steprun.hint", "steprun.output"),
+    ),
+    test_a_key: ("idempotencykey.key",),
+    test_the_name_of_a_token: ("apitoken.name",),
+    test_the_name_of_who_makes_a_secret_at_the_shell: ("secret.created_by",),
+    test_fuzz.test_free_text_in_any_field_is_stored_harmlessly_or_refused: (
+        *("delivery.action", "delivery.ref", "delivery.before", "delivery.after"),
+        *("delivery.repository", "delivery.sender", "delivery.content_type", "delivery.reason"),
+    ),
+    test_fuzz.test_free_text_in_any_header_is_a_plain_word_or_refused: (
+        *("delivery.delivery_id", "delivery.event"),
+    ),
+    test_client.test_whatever_a_server_says_is_an_address_in_its_one_spelling_or_none: (
+        *("run.address", "delivery.address", "refusal.address"),
+    ),
+    WORDS: (
+        *("run.status", "run.trigger", "steprun.status", "apitoken.scope", "auditevent.kind"),
+        *("delivery.outcome", "refusal.reason"),
+    ),
+    SETTINGS: (
+        *("run.failed_step", "steprun.name", "steprun.argv"),
+        *("delivery.source", "secret.source"),
+    ),
+    DIGESTS: (
+        *("steprun.output_sha256", "idempotencykey.body_sha256", "apitoken.digest"),
+        *("delivery.body_sha256", "delivery.secret", "secret.fingerprint", "secret.sealed"),
+    ),
+    "what git calls a commit": ("run.target_revision", "run.from_revision", "run.to_revision"),
+    "the name of the machine": ("run.node", "hold.node"),
+    "names of migrations: who can push one can push any code": ("run.reverse_migrations",),
+}
+
+NO_TEXT = (
+    *(models.BooleanField, models.IntegerField, models.DateTimeField),
+    *(models.UUIDField, models.ForeignKey),
+)
+
+
+def test_every_text_that_is_stored_is_on_the_list() -> None:
+    assert sorted(field for fields in STORED.values() for field in fields) == sorted(stored())
+
+
+def stored() -> Iterator[str]:
+    """All columns of ours that hold anything but numbers, times and references."""
+    for app in ("admin_management", "github_webhooks"):
+        for model in apps.get_app_config(app).get_models():
+            for field in model._meta.concrete_fields:
+                if not isinstance(field, NO_TEXT):
+                    yield f"{model._meta.model_name}.{field.name}"
+
+
+def test_what_is_said_to_be_one_of_a_few_words_has_these_words() -> None:
+    for each in STORED[WORDS]:
+        model, _, name = each.partition(".")
+        (found,) = (m for m in apps.get_models() if m._meta.model_name == model)
+        assert getattr(found._meta.get_field(name), "choices", None) or each == "auditevent.kind"

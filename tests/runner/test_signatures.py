@@ -208,14 +208,23 @@ class TestGpg:
         (gnupg / "trustdb.gpg").unlink()
         assert "is not signed by" in refusal(site, revision, signers)
 
-    def test_one_that_has_expired_may_not(
-        self, site: Site, gnupg: Path, signers: Path, tmp_path: Path
-    ) -> None:
-        then = tmp_path / "gpg-of-2020"
+    def of_2020(self, gnupg: Path, by: str, good_for: str) -> str:
+        """A program that signs as if it were 2020, with a new key that is good for so long."""
+        then = gnupg / "gpg-of-2020"
         then.write_text('#!/bin/sh\nexec gpg --faked-system-time 20200101T000000 "$@"\n')
         then.chmod(0o700)
         batch = (str(then), "--batch", "--quiet", "--passphrase", "")
+        argv = (*batch, "--quick-generate-key", by, "ed25519", "sign", good_for)
+        subprocess.run(argv, check=True)
+        return f"gpg.program={then}"
+
+    @pytest.mark.parametrize(("good_for", "is_good"), [("1d", False), ("50y", True)])
+    def test_one_that_has_expired_may_not_and_one_made_like_it_that_has_not_may(
+        self, site: Site, gnupg: Path, signers: Path, good_for: str, is_good: bool
+    ) -> None:
         bob = "bob@example.com"
-        subprocess.run((*batch, "--quick-generate-key", bob, "ed25519", "sign", "1d"), check=True)
-        revision = self.signed(site, bob, "-c", f"gpg.program={then}")
-        assert "is not signed by" in refusal(site, revision, signers)
+        revision = self.signed(site, bob, "-c", self.of_2020(gnupg, bob, good_for))
+        if is_good:
+            check(site, revision, signers)
+        else:
+            assert "is not signed by" in refusal(site, revision, signers)

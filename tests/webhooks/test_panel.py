@@ -1,5 +1,6 @@
 """The dashboard's panel: does GitHub reach us, how, and what is to be changed."""
 
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from django.test import Client
 from django.utils.html import conditional_escape
 
 from webhooks.models import Delivery, DeliveryQuerySet, Secret
-from webhooks.panel import doubts, read_panel
+from webhooks.panel import Panel, SourcePanel, doubts, facts, read_panel
+from webhooks.sources import Source
 
 from .conftest import Deliver
 from .payloads import SECRET, as_json, ping, push, signature
@@ -79,6 +81,29 @@ def test_the_doctor_doubts_what_is_wrong_with_the_last_ping(
     ]
     settings.WEBHOOKS = {"SECERT": "x"}
     assert list(doubts()) == []
+
+
+def test_the_doctor_is_told_when_the_last_ping_of_each_source_came(
+    deliver: Deliver, settings: Any
+) -> None:
+    assert list(facts()) == []
+    deliver(ping(), event="ping")
+    Delivery.objects.update(received_at=datetime(2026, 11, 27, 20, 41, 59, tzinfo=UTC))
+    assert list(facts()) == ["GitHub's last ping came 2026-11-27 20:41 UTC."]
+    source = {"SECRET": SECRET, "REPOSITORY": "octocat/site"}
+    settings.WEBHOOKS = {"SOURCES": {"site": source, "docs": source | {"SECRET": SECRET[::-1]}}}
+    assert list(facts()) == []
+    Delivery.objects.update(source="docs")
+    assert list(facts()) == ["GitHub's last ping for docs came 2026-11-27 20:41 UTC."]
+
+
+def test_the_last_ping_is_told_in_utc_whatever_the_database_tells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    in_tokyo = datetime(2026, 11, 28, 5, 41, tzinfo=timezone(timedelta(hours=9)))
+    source = SourcePanel(source=Source(branch="master"), ping=Delivery(received_at=in_tokyo))
+    monkeypatch.setattr("webhooks.panel.read_panel", lambda: Panel(sources=(source,)))
+    assert list(facts()) == ["GitHub's last ping came 2026-11-27 20:41 UTC."]
 
 
 def test_a_ping_by_a_secret_that_is_gone_proves_nothing_any_more(

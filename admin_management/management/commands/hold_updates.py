@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from admin_management.exceptions import ConflictError
 from admin_management.launcher import Requester, hold_updates
+from admin_management.plain import plain
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -47,5 +48,5 @@ class Command(BaseCommand):
                 expires_at=timezone.now() + duration if duration else None,
             )
         except ConflictError as error:
-            raise CommandError(str(error)) from error
-        self.stdout.write(str(hold))
+            raise CommandError(plain(str(error))) from error
+        self.stdout.write(plain(str(hold)))

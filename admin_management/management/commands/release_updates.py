@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from admin_management.exceptions import ConflictError
 from admin_management.launcher import Requester, release_updates
+from admin_management.plain import plain
 
 
 class Command(BaseCommand):
@@ -16,4 +17,5 @@ class Command(BaseCommand):
             hold = release_updates(requester=Requester.at_the_shell())
         except ConflictError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"Updates go on. They were held by {hold.actor_name}: {hold.reason}")
+        held = f"Updates go on. They were held by {hold.actor_name}: {hold.reason}"
+        self.stdout.write(plain(held))

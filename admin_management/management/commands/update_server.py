@@ -9,6 +9,7 @@ from admin_management.exceptions import ReasonMissingError
 from admin_management.follow import follow
 from admin_management.launcher import Requester, files_of, request_update
 from admin_management.models import Run, Trigger
+from admin_management.plain import plain
 from admin_management.runner.status import Status
 
 
@@ -60,7 +61,7 @@ class Command(BaseCommand):
             raise CommandError(f"{run.status}: {run.message}")
         hold = run.hold
         if hold:
-            self.stdout.write(f"{hold}. It starts when they are released.")
+            self.stdout.write(plain(f"{hold}. It starts when they are released."))
         if options["wait"]:
             if hold:
                 raise CommandError("It is not waited for.")

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from admin_management.exceptions import ConflictError, SettingsError
 from admin_management.launcher import Requester
 from admin_management.management.commands.hold_updates import duration
+from admin_management.plain import plain
 from webhooks.conf import WebhooksSettings
 from webhooks.models import OVERLAP, Secret
 
@@ -75,7 +76,7 @@ class Command(BaseCommand):
                 if secret.source in names
                 else "not accepted: WEBHOOKS names no such source",
             )
-            self.stdout.write("  ".join(facts))
+            self.stdout.write(plain("  ".join(facts)))
         self._tell_of_the_setting()
 
     def _retire(self, *, fingerprint: str, **_: object) -> None:

@@ -6,12 +6,13 @@ Asks no network: whether the remote knows the key, only the remote can say.
 import os
 import pwd
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from .exceptions import AdminManagementError
-from .runner.process import PRIVATE
+from .runner.process import Child
 
 TIMEOUT = 5.0
 """Seconds that ssh and ssh-keygen may take. The user's own configuration may execute programs."""
@@ -43,27 +44,53 @@ def ssh_arguments(url: str) -> tuple[str, ...]:
     return (*port, "--", user + parts["host"].strip("[]"))
 
 
-def identity_files(printed: str, home: str) -> list[Path]:
-    """The files that ``ssh -G`` names, in the order in which it would try them."""
-    lines = (line.partition(" ") for line in printed.splitlines())
-    names = [value for name, _, value in lines if name == "identityfile"]
-    return [Path(re.sub("^~(?=/)", lambda _: home, name)) for name in names]
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What ssh goes by for one remote: files of keys, there or not, in its order, and an agent."""
+
+    files: tuple[Path, ...]
+    has_agent: bool
 
 
-def files_that_ssh_tries(arguments: Sequence[str], environ: Mapping[str, str]) -> list[Path]:
-    """Where it looks for keys, there or not, by the user's own configuration.
-
-    Raises UnusableKeyError.
-    """
+def configuration(arguments: Sequence[str], environ: Mapping[str, str]) -> Configuration:
+    """What ssh says that it goes by, as the user has configured it. Raises UnusableKeyError."""
     # Else it asks the network for the host's full name where the user has told it to.
-    done = _finish(("ssh", "-G", "-oCanonicalizeHostname=no", *arguments), environ)
-    if done.returncode:
+    is_good, printed = _finish(("ssh", "-G", "-oCanonicalizeHostname=no", *arguments), environ)
+    if not is_good:
         raise UnusableKeyError(
-            f"ssh does not accept its configuration or the address: {done.stderr.strip()}",
+            f"ssh does not accept its configuration or the address: {printed.strip()}",
             hint="Mend ~/.ssh/config, or the address of the remote.",
         )
+    return read_configuration(printed, environ)
+
+
+def read_configuration(printed: str, environ: Mapping[str, str]) -> Configuration:
+    """What ``ssh -G`` has printed. ssh_config(5) has its words and tokens."""
+    pairs = [line.partition(" ")[::2] for line in printed.splitlines()]
+    values = dict(reversed(pairs))
+    agent = values.get("identityagent", "SSH_AUTH_SOCK")
+    names = [value for name, value in pairs if name == "identityfile" and value != "none"]
+    return Configuration(
+        files=tuple(Path(_expanded(name, values, environ)) for name in names),
+        has_agent=agent != "none" and (agent != "SSH_AUTH_SOCK" or "SSH_AUTH_SOCK" in environ),
+    )
+
+
+def _expanded(name: str, values: Mapping[str, str], environ: Mapping[str, str]) -> str:
+    """The path that ssh makes of it; ``ssh -G`` prints it as it was written."""
     # Not HOME: ssh goes by the user database.
-    return identity_files(done.stdout, pwd.getpwuid(os.getuid()).pw_dir)
+    user = pwd.getpwuid(os.getuid())
+    tokens = {
+        "%": "%",
+        "d": user.pw_dir,
+        "u": user.pw_name,
+        "h": values.get("hostname", ""),
+        "r": values.get("user", ""),
+        "p": values.get("port", ""),
+    }
+    name = re.sub("^~(?=/)", lambda _: user.pw_dir, name)
+    name = re.sub(r"\$\{(\w+)\}", lambda found: environ.get(found[1], found[0]), name)
+    return re.sub("%(.)", lambda found: tokens.get(found[1], found[0]), name)
 
 
 def first_usable(keys: Sequence[Path], environ: Mapping[str, str]) -> Path:
@@ -86,44 +113,46 @@ def check_key(key: Path, environ: Mapping[str, str]) -> None:
     """Raises UnusableKeyError unless ssh can use it without asking anybody."""
     _check_permissions(key)
     # What it prints on success is the public half.
-    done = _finish(("ssh-keygen", "-y", "-P", "", "-f", str(key)), environ)
-    if done.returncode:
+    is_good, printed = _finish(("ssh-keygen", "-y", "-P", "", "-f", str(key)), environ)
+    if not is_good:
         raise UnusableKeyError(
-            f"{key} has a passphrase, or is no key: {done.stderr.strip()}",
+            f"{key} has a passphrase, or is no key: {printed.strip()}",
             hint="Nobody is there to type a passphrase. Use a deploy key without one, which can "
-            f'only read; or take it away: ssh-keygen -p -N "" -f {key}',
+            f'only read; or take it away: ssh-keygen -p -N "" -f {quote(str(key))}',
         )
 
 
 def _check_permissions(key: Path) -> None:
-    status = key.stat()
-    if status.st_uid != os.geteuid() or not os.access(key, os.R_OK):
+    """As ssh does it: of a key that belongs to somebody else it only wants to read it."""
+    named = quote(str(key))
+    if not os.access(key, os.R_OK):
         raise UnusableKeyError(
-            f"{key} belongs to another user, or cannot be read.",
-            hint=f"Give it to the user that runs the site: chown USER {key}; chmod 600 {key}",
+            f"{key} cannot be read by the user that runs this.",
+            hint=f"Give it to the user that runs the site: chown USER {named}; chmod 600 {named}",
         )
+    status = key.stat()
     mode = status.st_mode & 0o777
-    if mode & 0o077:
+    if status.st_uid == os.getuid() and mode & 0o077:
         raise UnusableKeyError(
             f"Others than its owner get at {key} ({mode:o}): ssh refuses such a key.",
-            hint=f"chmod 600 {key}",
+            hint=f"chmod 600 {named}",
         )
 
 
-def _finish(argv: Sequence[str], environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def _finish(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[bool, str]:
+    """Whether it succeeded, and what it printed. What it has started ends with it."""
+    said: list[bytes] = []
     try:
-        return subprocess.run(
-            argv,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            umask=PRIVATE,
-            capture_output=True,
-            encoding="utf-8",
-            errors="surrogateescape",
-            timeout=TIMEOUT,
-            check=False,
-        )
+        child = Child(argv, cwd=Path("/"), environ=environ, receive=said.append)
     except FileNotFoundError as error:
         raise UnusableKeyError(
             f"{argv[0]} was not found.", hint="apt-get install openssh-client"
         ) from error
+    with child:
+        ending = child.wait(TIMEOUT)
+    if ending.timed_out:
+        raise UnusableKeyError(
+            f"{argv[0]} did not end within {TIMEOUT:g} s.",
+            hint="Look at what ~/.ssh/config lets it execute.",
+        )
+    return ending.succeeded, b"".join(said).decode("utf-8", "surrogateescape")

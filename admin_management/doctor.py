@@ -27,12 +27,13 @@ from django.db.models import Max
 from django.http.request import validate_host
 
 from .conf import AdminManagementSettings, find_tool, open_repository, redactor
-from .deploy_key import UnusableKeyError, files_that_ssh_tries, first_usable, ssh_arguments
+from .deploy_key import UnusableKeyError, configuration, first_usable, ssh_arguments
 from .exceptions import AdminManagementError, DatabaseDownError, NotHealthyError
 from .health import answer_in_process, visit
 from .launcher import check_owner
 from .models import Run
 from .panels import doubts_of_panels, facts_of_panels
+from .plain import plain
 from .rehearsal import check_static_root
 from .runner import pm2, preconditions
 from .runner.execution import StepFailedError
@@ -205,7 +206,9 @@ def _found(name: str, check: Callable[[Site], str], site: Site) -> Finding:
         # They belong to this thread, which ends here.
         connections.close_all()
     hidden = redactor()
-    return Finding(name, verdict, hidden.line(" ".join(message.split())), hidden.line(advice))
+    # Names of files and what programs say may be bytes that are no text.
+    message, advice = plain(" ".join(message.split())), plain(advice)
+    return Finding(name, verdict, hidden.line(message), hidden.line(advice))
 
 
 _SPEAKING = (
@@ -303,24 +306,22 @@ def check_deploy_key(site: Site) -> str:
     environ = site.repository.environment_for(remote)
     if environ["GIT_SSH_COMMAND"] != SSH_COMMAND:
         return "GIT_SSH_COMMAND or core.sshCommand chooses it."
-    files = files_that_ssh_tries(arguments, environ)
-    # ssh may be given a public key, to say which of an agent's it is to use.
-    keys = [each for each in files if each.suffix != ".pub" and each.is_file()]
+    ssh = configuration(arguments, environ)
+    # It may be given a public key, to say which of an agent's it is to use.
+    keys = [each for each in ssh.files if each.suffix != ".pub" and each.is_file()]
     if not keys:
-        places = preconditions.some_of([str(each) for each in files])
+        places = preconditions.some_of([str(each) for each in ssh.files])
         raise DoubtError(
             f"There is no private key, though an agent may have one; ssh looks for {places}.",
             'Make one as this user: ssh-keygen -t ed25519 -N "" -f ~/.ssh/id_ed25519. Then add '
             "~/.ssh/id_ed25519.pub on GitHub as a deploy key of the repository, read-only.",
         )
     try:
-        return f"{first_usable(keys, environ)} is its owner's alone, and has no passphrase."
+        return f"ssh can use {first_usable(keys, environ)}: it has no passphrase."
     except UnusableKeyError as error:
-        if not environ.get("SSH_AUTH_SOCK"):
+        if not ssh.has_agent:
             raise
-        told = (
-            f"{error} An agent may have it: see that the site is started with SSH_AUTH_SOCK, too."
-        )
+        told = f"{error} An agent may have one: see that the site can ask it, too."
         raise DoubtError(told, error.hint) from error
 
 

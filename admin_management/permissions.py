@@ -17,6 +17,7 @@ from .audit import Kind
 from .client import address_of
 from .models import ApiToken, AuditEvent, Scope
 from .panels import doors_of_panels
+from .plain import plain
 
 logger = logging.getLogger("admin_management")
 
@@ -116,7 +117,7 @@ def record_refusal(request: HttpRequest | Request) -> None:
         return
     name, match = str(user), request.resolver_match
     who: dict[str, Any] = {"asked_for": (match and match.url_name) or "", "user": str(user.pk)}
-    logger.warning("Refused a %s of %s by %s", request.method, request.path, name)
+    logger.warning("Refused a %s of %s by %s", request.method, plain(request.path), plain(name))
     # The canonical text has no spaces, and a quote inside a value is escaped.
     told = json.dumps(who, separators=(",", ":")).strip("{}")
     since = timezone.now() - REMEMBERED_FOR

@@ -127,8 +127,8 @@ MUTATIONS = (
     Mutation(
         "the launcher hands a dead run to the recovery",
         "admin_management/launcher.py",
-        "if _recover(state, lock):",
-        "if False:",
+        "        _recover(state, lock)\n        return settled",
+        "        return settled",
         "tests/admin_management/test_launcher.py -k is_handed_to_a_recovery",
     ),
     Mutation(
@@ -417,6 +417,27 @@ MUTATIONS = (
         "        _require_own_page(request)\n        return super().changeform_view",
         "        return super().changeform_view",
         "tests/admin_management/test_origin.py -k has_a_token_made",
+    ),
+    Mutation(
+        "threads write one after the other",
+        "webhooks/views.py",
+        "TURN.acquire(timeout=LONGEST_WAIT)",
+        "False",
+        "tests/webhooks/test_views.py -k threads_write_one_after_the_other",
+    ),
+    Mutation(
+        "what others have written does not obey who reads the log",
+        "admin_management/plain.py",
+        "    if character.isprintable():",
+        "    if True:",
+        "tests/admin_management/test_free_texts.py -k a_name_and_a_reason_at_the_shell",
+    ),
+    Mutation(
+        "a deploy key that others can read is told",
+        "admin_management/deploy_key.py",
+        "if status.st_uid == os.getuid() and mode & 0o077:",
+        "if False:",
+        "tests/admin_management/test_doctor.py -k that_ssh_refuses_is_a_failure",
     ),
     Mutation(
         "a declared length is enough to be refused",

@@ -5,7 +5,7 @@ import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import fields
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from django.db import Error as DatabaseFailure
@@ -242,7 +242,7 @@ class SecretQuerySet(models.QuerySet["Secret"]):
                 sealed=seal(value), fingerprint=name, source=source, created_by=created_by
             )
             for each in before:
-                each.set_retirement(secret.created_at + overlap)
+                each.retire(by=created_by, at=secret.created_at + overlap)
         return secret, value
 
 
@@ -321,11 +321,14 @@ class Secret(models.Model):
             self.retires_at = at
             self.save(update_fields=["retires_at"])
 
-    def retire(self, *, by: str) -> None:
-        """Accept it no longer."""
+    def retire(self, *, by: str, at: datetime | None = None) -> None:
+        """Accept it no longer, from ``at`` or now on."""
         with transaction.atomic():
-            self.set_retirement(timezone.now())
-            AuditEvent.objects.append(Kind.SECRET_RETIRED, actor=by, secret=self.fingerprint)
+            self.set_retirement(at or timezone.now())
+            until = self.retires_at and self.retires_at.astimezone(UTC).isoformat()
+            AuditEvent.objects.append(
+                Kind.SECRET_RETIRED, actor=by, secret=self.fingerprint, accepted_until=until
+            )
 
 
 MOST_REFUSALS = 1000

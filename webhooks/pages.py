@@ -5,6 +5,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from admin_management.exceptions import ConflictError, SettingsError
+from admin_management.launcher import Requester
 from admin_management.staff_page import page, staff_page
 
 from .conf import WebhooksSettings
@@ -49,4 +50,4 @@ def retire_secret(request: HttpRequest, fingerprint: str) -> HttpResponse:
 
 
 def _who(request: HttpRequest) -> str:
-    return str(request.user.get_username())[:200]
+    return Requester(name=str(request.user.get_username())).name

@@ -95,7 +95,10 @@ def read_panel() -> Panel:
 
 def doubts() -> Iterator[str]:
     """What is wrong with the last pings, for the doctor; it never raises."""
-    for each in read_panel().sources:
+    panel = read_panel()
+    if panel.problem:
+        yield panel.problem
+    for each in panel.sources:
         if each.ping is None:
             yield (
                 f"GitHub has not sent a ping yet{_for(each.source)}: make the webhook there, or "

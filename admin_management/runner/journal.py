@@ -181,9 +181,9 @@ def _revisions(progress: Progress, entry: dict[str, Any]) -> None:
 
 
 def _step_started(progress: Progress, entry: dict[str, Any]) -> None:
-    progress.steps.append(
-        StepProgress(name=entry["name"], argv=entry["argv"], started_at=_time(entry))
-    )
+    # A path in it may be bytes that are no text.
+    argv = [storable(word) for word in entry["argv"]]
+    progress.steps.append(StepProgress(name=entry["name"], argv=argv, started_at=_time(entry)))
 
 
 def _child(progress: Progress, entry: dict[str, Any]) -> None:

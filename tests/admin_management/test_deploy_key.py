@@ -4,6 +4,7 @@ import os
 import pwd
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 from admin_management.deploy_key import (
     UnusableKeyError,
     check_key,
-    files_that_ssh_tries,
+    configuration,
     first_usable,
-    identity_files,
+    read_configuration,
     ssh_arguments,
 )
 
@@ -82,42 +83,91 @@ class TestAnAddress:
         assert not port or (port[0] == "-p" and port[1].isdigit() and not port[2:])
 
 
-class TestTheFilesThatSshTries:
-    def test_are_those_of_its_own_configuration(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        config = tmp_path / "config"
-        config.write_text(
+HOME = Path(pwd.getpwuid(os.getuid()).pw_dir)
+
+
+class TestWhatSshGoesBy:
+    @pytest.fixture
+    def ask(self, tmp_path: Path) -> Any:
+        """What a real ssh makes of lines of configuration, for a remote."""
+
+        def ask(lines: str, url: str = "git@example.com:site.git", **environ: str) -> Any:
+            config = tmp_path / "config"
+            config.write_text(lines)
+            argv = ("ssh", "-F", str(config), "-G", *ssh_arguments(url))
+            done = subprocess.run(
+                argv, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL
+            )
+            return read_configuration(done.stdout, environ)
+
+        return ask
+
+    def test_are_the_files_of_its_configuration(self, ask: Any) -> None:
+        found = ask(
             "Host example.com\n IdentityFile ~/.ssh/deploy\n"
             'Match user git\n IdentityFile "/srv/the keys/deploy"\n'
-            "Host *\n IdentityFile ~other/key\n"
+            "Host *\n IdentityFile ~other/key\n IdentityFile none\n",
+            HOME="/nowhere",
         )
-        argv = ("ssh", "-F", str(config), "-G", *ssh_arguments("git@example.com:site.git"))
-        printed = subprocess.run(
-            argv, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL
-        ).stdout
-        monkeypatch.setenv("HOME", "/nowhere")
-        assert identity_files(printed, r"/home/a\1") == [
-            Path(r"/home/a\1/.ssh/deploy"),
-            Path("/srv/the keys/deploy"),
-            Path("~other/key"),
-        ]
+        files = (HOME / ".ssh/deploy", Path("/srv/the keys/deploy"), Path("~other/key"))
+        assert found.files == files
 
-    def test_are_in_the_home_of_the_user_database(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    @pytest.mark.parametrize(
+        ("written", "path"),
+        [
+            ("%d/.ssh/key", f"{HOME}/.ssh/key"),
+            ("/k/%h_%p_%r", "/k/example.com_2222_git"),
+            ("/k/%u", f"/k/{pwd.getpwuid(os.getuid()).pw_name}"),
+            ("/k/100%%", "/k/100%"),
+            ("${KEYS}/key", "/of/the/site/key"),
+            ("/k/%C${UNKNOWN}", "/k/%C${UNKNOWN}"),
+        ],
+    )
+    def test_are_the_files_that_it_makes_of_tokens(self, ask: Any, written: str, path: str) -> None:
+        url = "ssh://git@example.com:2222/site.git"
+        found = ask(f"IdentityFile {written}\n", url, KEYS="/of/the/site")
+        assert found.files == (Path(path),)
+
+    @pytest.mark.parametrize(
+        ("lines", "environ", "has_agent"),
+        [
+            ("", {}, False),
+            ("", {"SSH_AUTH_SOCK": "/run/agent"}, True),
+            ("IdentityAgent none\n", {"SSH_AUTH_SOCK": "/run/agent"}, False),
+            ("IdentityAgent SSH_AUTH_SOCK\n", {}, False),
+            ("IdentityAgent /run/agent\n", {}, True),
+        ],
+    )
+    def test_is_an_agent(
+        self, ask: Any, lines: str, environ: dict[str, str], has_agent: bool
+    ) -> None:
+        assert ask(lines, **environ).has_agent == has_agent
+
+    def test_are_files_in_the_home_of_the_user_database(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("HOME", "/nowhere")
-        files = files_that_ssh_tries(("--", "git@host.invalid"), os.environ)
+        files = configuration(("--", "git@host.invalid"), os.environ).files
         assert files
-        assert all(each.is_relative_to(home) for each in files), files
+        assert all(each.is_relative_to(HOME) for each in files), files
 
-    def test_are_not_known_of_an_address_that_ssh_does_not_take(self) -> None:
+    def test_is_not_known_of_an_address_that_ssh_does_not_take(self) -> None:
         with pytest.raises(UnusableKeyError, match="invalid characters") as raised:
-            files_that_ssh_tries(("--", "-oProxyCommand=touch x"), os.environ)
+            configuration(("--", "-oProxyCommand=touch x"), os.environ)
         assert "~/.ssh/config" in raised.value.hint
 
-    def test_are_not_known_without_ssh(self, tmp_path: Path) -> None:
+    def test_is_not_known_without_ssh(self, tmp_path: Path) -> None:
         with pytest.raises(UnusableKeyError, match=r"^ssh was not found\.$"):
-            files_that_ssh_tries(("--", "host"), {"PATH": str(tmp_path)})
+            configuration(("--", "host"), {"PATH": str(tmp_path)})
+
+    def test_is_not_waited_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("admin_management.deploy_key.TIMEOUT", 0.1)
+        program = tmp_path / "ssh"
+        program.write_text("#!/bin/sh\nexec sleep 600\n")
+        program.chmod(0o755)
+        path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+        with pytest.raises(UnusableKeyError, match=r"^ssh did not end within 0\.1 s\.$"):
+            configuration(("--", "host"), os.environ | {"PATH": path})
 
 
 class TestAKey:
@@ -129,20 +179,20 @@ class TestAKey:
         key.chmod(mode)
         with pytest.raises(UnusableKeyError, match=rf"Others .* \({mode:o}\)") as raised:
             check_key(key, os.environ)
-        assert raised.value.hint == f"chmod 600 {key}"
+        assert raised.value.hint == f"chmod 600 '{key}'"
 
-    def test_of_another_user(self, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        owner = os.geteuid()
-        monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
-        with pytest.raises(UnusableKeyError, match="belongs to another user") as raised:
-            check_key(key, os.environ)
-        assert f"chown USER {key}" in raised.value.hint
+    @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+    def test_of_another_user_that_can_be_read_is_good_enough_for_ssh(self, key: Path) -> None:
+        key.chmod(0o640)
+        os.chown(key, 65534, -1)
+        check_key(key, os.environ)
 
     def test_that_cannot_be_read(self, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         # Permissions do not keep root out.
         monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (key, os.R_OK))
-        with pytest.raises(UnusableKeyError, match="or cannot be read"):
+        with pytest.raises(UnusableKeyError, match="cannot be read") as raised:
             check_key(key, os.environ)
+        assert f"chown USER '{key}'" in raised.value.hint
 
     @pytest.mark.parametrize("kind", ["ed25519", "rsa"])
     def test_with_a_passphrase_is_of_no_use_to_a_site(self, tmp_path: Path, kind: str) -> None:

@@ -508,7 +508,7 @@ class TestTheDeployKey:
         ssh.tries(patient.folder / "not_there", key)
         assert patient.verdict("deploy key") == (
             OK,
-            f"{key} is its owner's alone, and has no passphrase.",
+            f"ssh can use {key}: it has no passphrase.",
         )
         assert ssh.asked == "-G -oCanonicalizeHostname=no -- git@github.com\n"
 
@@ -551,7 +551,7 @@ class TestTheDeployKey:
         finding = patient.finding("deploy key")
         assert finding.verdict is WARN
         assert f"{key} has a passphrase" in finding.message
-        assert "see that the site is started with SSH_AUTH_SOCK, too" in finding.message
+        assert "An agent may have one: see that the site can ask it, too." in finding.message
 
     def test_is_not_known_where_ssh_does_not_accept_its_configuration(
         self, patient: Patient, ssh: Ssh
@@ -560,6 +560,15 @@ class TestTheDeployKey:
         finding = patient.finding("deploy key")
         assert finding.verdict is FAIL
         assert "Bad configuration option: identityflie" in finding.message
+
+    def test_whose_name_is_no_text_is_told_as_well_as_can_be(
+        self, patient: Patient, ssh: Ssh
+    ) -> None:
+        (ssh.folder / "config").write_bytes(b"IdentityFile /srv/\xff\x1b[2J\n")
+        finding = patient.finding("deploy key")
+        assert finding.verdict is WARN
+        assert finding.message.isprintable()
+        assert json.dumps(finding.message, ensure_ascii=False).encode()
 
     def test_without_ssh(self, patient: Patient, ssh: Ssh, monkeypatch: pytest.MonkeyPatch) -> None:
         git = shutil.which("git")
@@ -829,11 +838,13 @@ class TestTheSystemChecks:
             f"GitHub's last ping came {came_at:%Y-%m-%d %H:%M} UTC.",
         )
 
-    def test_no_last_ping_where_the_settings_of_the_webhook_are_wrong(
+    def test_nobody_knows_of_a_ping_where_the_settings_of_the_webhook_are_wrong(
         self, patient: Patient, settings: Any
     ) -> None:
         settings.WEBHOOKS = {"SECERT": "x"}
-        assert patient.verdict("last ping") == (OK, "Nothing is wrong with it.")
+        verdict, message = patient.verdict("last ping")
+        assert verdict is WARN
+        assert "No delivery is accepted: WEBHOOKS has an unknown key 'SECERT'" in message
 
     @pytest.mark.usefixtures("without_webhooks")
     def test_a_site_without_webhooks(self, patient: Patient) -> None:

@@ -185,7 +185,7 @@ def test_what_a_step_has_printed_and_what_it_failed_with(staff: Client, text: st
     state.run(str(run.pk)).mkdir(parents=True)
     journal = Journal(state.journal(str(run.pk)))
     journal.event("started", pid=None, process_start=None)
-    journal.event("step_started", name="fetch", argv=["git", "fetch"])
+    journal.event("step_started", name="fetch", argv=["git", text])
     # What a step prints was cleaned on its way here; see tests/runner/test_output.py.
     journal.output(0, text)
     journal.event("step_finished", step=0, status="failed", exit_code=1, message=text, hint=text)
@@ -194,7 +194,8 @@ def test_what_a_step_has_printed_and_what_it_failed_with(staff: Client, text: st
     assert settle() == 1
     run.refresh_from_db()
     step = run.steps.get()
-    assert {run.message, run.hint, step.message, step.hint, step.output} == {run.message}
+    texts = {run.message, run.hint, step.message, step.hint, step.output, step.argv[1]}
+    assert texts == {run.message}
     assert len(run.message) == len(text)
     assert "<script>alert" not in shown(staff)
     page = staff.get(f"/admin/dashboard/{run.pk}/")
@@ -268,6 +269,7 @@ STORED = {
     ),
     test_what_a_step_has_printed_and_what_it_failed_with: (
         *("run.message", "run.hint", "steprun.message", "steprun.hint", "steprun.output"),
+        "steprun.argv",
     ),
     test_a_key: ("idempotencykey.key",),
     test_the_name_of_a_token: ("apitoken.name",),
@@ -286,10 +288,7 @@ STORED = {
         *("run.status", "run.trigger", "steprun.status", "apitoken.scope", "auditevent.kind"),
         *("delivery.outcome", "refusal.reason"),
     ),
-    SETTINGS: (
-        *("run.failed_step", "steprun.name", "steprun.argv"),
-        *("delivery.source", "secret.source"),
-    ),
+    SETTINGS: (*("run.failed_step", "steprun.name", "delivery.source", "secret.source"),),
     DIGESTS: (
         *("steprun.output_sha256", "idempotencykey.body_sha256", "apitoken.digest"),
         *("delivery.body_sha256", "delivery.secret", "secret.fingerprint", "secret.sealed"),

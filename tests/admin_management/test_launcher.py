@@ -16,7 +16,13 @@ from django.db import transaction
 from admin_management import launcher
 from admin_management.audit import Kind
 from admin_management.conf import AdminManagementSettings, node
-from admin_management.launcher import Requester, request_update, settle, start_next
+from admin_management.launcher import (
+    Requester,
+    hold_updates,
+    request_update,
+    settle,
+    start_next,
+)
 from admin_management.models import AuditEvent, Run, StepRun, Trigger
 from admin_management.runner.journal import Journal, Progress, replay
 from admin_management.runner.lock import Lock
@@ -316,6 +322,16 @@ def test_a_dead_run_that_had_changed_something_is_handed_to_a_recovery(
     run.refresh_from_db()
     assert run.status == Status.ROLLBACK_FAILED
     assert "Its plan cannot be read" in run.message
+
+
+def test_a_dead_run_is_settled_by_the_next_request_although_updates_are_held(
+    checkout: Checkout,
+) -> None:
+    run = running_run()
+    hold_updates(requester=Requester(name="alice"), reason="exams")
+    start_next()
+    run.refresh_from_db()
+    assert run.status == Status.INTERRUPTED
 
 
 def test_a_run_that_was_claimed_but_never_begun_becomes_interrupted(checkout: Checkout) -> None:

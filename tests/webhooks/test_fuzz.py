@@ -84,6 +84,8 @@ def test_no_input_is_a_5xx_and_only_what_is_accepted_leaves_a_row(
     assert Run.objects.count() == 1
     refused = sum(statuses[each] for each in EXPECTED - {200, 202})
     assert sum(row.count for row in Refusal.objects.all()) == refused
+    signed_with = set(Delivery.objects.values_list("secret", flat=True))
+    assert signed_with == {"settings", *Secret.objects.values_list("fingerprint", flat=True)}
     assert in_use() - begun_with < GROWTH
     # A fuzzer that gets through to nothing, or through everything, finds nothing.
     for status in (200, 202, 400, 403):

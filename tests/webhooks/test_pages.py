@@ -1,7 +1,7 @@
 """Webhook secrets on the dashboard: a button makes one, shows it once, and another retires it."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 import pytest
@@ -85,6 +85,9 @@ def test_how_long_the_one_before_it_stays_good_is_chosen(
     older.refresh_from_db()
     assert older.retires_at == newer.created_at + stays
     assert older.is_active == bool(stays)
+    (told,) = AuditEvent.objects.filter(kind="secret_retired")
+    assert f'"secret":"{older}"' in told.text
+    assert f'"accepted_until":"{older.retires_at.astimezone(UTC).isoformat()}"' in told.text
 
 
 @pytest.mark.parametrize("overlap", ["-1", "9999", "a week", "\0"])

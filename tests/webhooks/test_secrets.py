@@ -1,7 +1,7 @@
 """Stored secrets: made, used, changed over, retired; and what nobody gets to see."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, timedelta
 from io import StringIO
 from typing import Any
 
@@ -77,12 +77,24 @@ def test_it_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
 def test_who_has_made_and_retired_it_is_in_the_audit_log() -> None:
     secret, _ = make()
     secret.retire(by="bob")
-    events = [json.loads(event.text) for event in AuditEvent.objects.all()]
-    assert [(each["kind"], each["actor"]) for each in events] == [
-        ("secret_made", "alice"),
-        ("secret_retired", "bob"),
-    ]
-    assert all(each["facts"] == {"secret": str(secret)} for each in events)
+    made, retired = (json.loads(event.text) for event in AuditEvent.objects.all())
+    assert (made["kind"], made["actor"]) == ("secret_made", "alice")
+    assert made["facts"] == {"secret": str(secret)}
+    assert (retired["kind"], retired["actor"]) == ("secret_retired", "bob")
+    assert secret.retires_at is not None
+    until = secret.retires_at.astimezone(UTC).isoformat()
+    assert retired["facts"] == {"secret": str(secret), "accepted_until": until}
+
+
+def test_until_when_the_one_before_it_is_accepted_is_in_the_audit_log() -> None:
+    (older, _), (newer, _) = make(), make()
+    older.refresh_from_db()
+    facts = json.loads(AuditEvent.objects.filter(kind="secret_retired").get().text)["facts"]
+    assert older.retires_at == newer.created_at + WEEK
+    assert facts == {
+        "secret": str(older),
+        "accepted_until": older.retires_at.astimezone(UTC).isoformat(),
+    }
 
 
 # Two at once.
@@ -115,7 +127,9 @@ def test_a_third_is_refused_until_a_person_says_which_one_goes() -> None:
         make()
     with pytest.raises(CommandError, match="retire one of them"):
         run("new")
-    assert AuditEvent.objects.count() == 2, "what was refused is not written down as made"
+    assert AuditEvent.objects.filter(kind="secret_made").count() == 2, (
+        "what was refused is not written down as made"
+    )
     run("retire", str(first))
     assert len(run("new")[0]) == 1
 

@@ -627,6 +627,10 @@ class Turn:
         self._lock.release()
 
 
+on_sqlite = pytest.mark.skipif(connection.vendor != "sqlite", reason="others let several write")
+
+
+@on_sqlite
 def test_threads_write_one_after_the_other(
     deliver: Deliver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

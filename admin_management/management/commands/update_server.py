@@ -58,7 +58,7 @@ class Command(BaseCommand):
         run.refresh_from_db()
         if run.is_finished and run.status != Status.SUCCEEDED:
             # It could not even be started.
-            raise CommandError(f"{run.status}: {run.message}")
+            raise CommandError(plain(f"{run.status}: {run.message}"))
         hold = run.hold
         if hold:
             self.stdout.write(plain(f"{hold}. It starts when they are released."))

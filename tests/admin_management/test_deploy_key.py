@@ -128,6 +128,11 @@ class TestWhatSshGoesBy:
         found = ask(f"IdentityFile {written}\n", url, KEYS="/of/the/site")
         assert found.files == (Path(path),)
 
+    @given(st.text(), st.dictionaries(st.text(), st.text()))
+    def test_is_read_from_whatever_is_printed(self, text: str, environ: dict[str, str]) -> None:
+        for name in ("identityfile", "hostname", "identityagent"):
+            read_configuration(f"{name} {text}\n{text}", environ)
+
     @pytest.mark.parametrize(
         ("lines", "environ", "has_agent"),
         [

@@ -204,11 +204,10 @@ def start_next() -> None:
     if not _may_start(state):
         return
     state.create()
-    if running_on.exists(node()):
-        _settle_dead_runs(state)
     Hold.objects.end_expired()
-    # Looked at again after each release: a request may have come while the lock was held.
-    while Run.objects.next_to_start():
+    # Looked at again after each release: a request may have come while the lock was held. A run
+    # that is said to go on has died: it is settled in spite of a hold.
+    while running_on.exists(node()) or Run.objects.next_to_start():
         lock = Lock.try_acquire(state.lock)
         if lock is None:
             return
@@ -247,7 +246,13 @@ def settle() -> int:
             state = _state()
         except (NotAGitCheckoutError, WrongUserError):
             return 0
-        settled = _settle_runs(state, runner_is_dead=False) + _settle_dead_runs(state)
+        settled = _settle_runs(state, runner_is_dead=False)
+        lock = Lock.try_acquire(state.lock)
+        if lock is not None:
+            with lock:
+                settled += _settle_runs(state, runner_is_dead=True)
+                if _recover(state, lock):
+                    return settled
     start_next()
     return settled
 
@@ -315,17 +320,6 @@ def _settle_runs(state: StateDirectory, *, runner_is_dead: bool) -> int:
     if settled:
         _forget_old_runs(state)
     return settled
-
-
-def _settle_dead_runs(state: StateDirectory) -> int:
-    """Write down the runs whose runner has died, or let a recovery go for what it has left."""
-    lock = Lock.try_acquire(state.lock)
-    if lock is None:
-        return 0
-    with lock:
-        settled = _settle_runs(state, runner_is_dead=True)
-        _recover(state, lock)
-        return settled
 
 
 def _recover(state: StateDirectory, lock: Lock) -> bool:

@@ -251,7 +251,7 @@ def test_the_name_of_who_makes_a_secret_on_the_dashboard(staff: Client, text: st
         return
     staff.force_login(user)
     made = staff.post(reverse("admin_management:new_webhook_secret"))
-    assert Secret.objects.get().created_by == user.username
+    assert Secret.objects.get().created_by == storable(user.username)
     listed = staff.get(reverse("admin:github_webhooks_secret_changelist"))
     assert (made.status_code, listed.status_code) == (200, 200)
     assert "<script>alert" not in made.content.decode() + listed.content.decode() + shown(staff)

@@ -206,9 +206,9 @@ def _found(name: str, check: Callable[[Site], str], site: Site) -> Finding:
         # They belong to this thread, which ends here.
         connections.close_all()
     hidden = redactor()
-    # Names of files and what programs say may be bytes that are no text.
-    message, advice = plain(" ".join(message.split())), plain(advice)
-    return Finding(name, verdict, hidden.line(message), hidden.line(advice))
+    message, advice = hidden.line(" ".join(message.split())), hidden.line(advice)
+    # Last, so that no secret is changed before it is known. Names of files may be no text.
+    return Finding(name, verdict, plain(message), plain(advice))
 
 
 _SPEAKING = (

@@ -4,7 +4,8 @@ Pure functions. The rows are ``models.AuditEvent``.
 """
 
 import json
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 
 
@@ -28,6 +29,9 @@ class Kind(StrEnum):
     SECRET_RETIRED = "secret_retired"  # noqa: S105
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def canonical_text(*, seq: int, at: datetime, kind: Kind, actor: str, facts: object) -> str:
     """One event as canonical JSON: sorted keys, no spaces, ASCII, UTC time.
 
@@ -35,4 +39,21 @@ def canonical_text(*, seq: int, at: datetime, kind: Kind, actor: str, facts: obj
     ValueError for facts that JSON cannot hold.
     """
     event = {"seq": seq, "at": at.isoformat(), "kind": kind, "actor": actor, "facts": facts}
-    return json.dumps(event, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(event)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    """What is worth an event, before the log gives it a number; ``at`` is None for now."""
+
+    kind: Kind
+    actor: str = ""
+    at: datetime | None = None
+    facts: dict[str, object] = field(default_factory=dict)
+
+    def numbered(self, seq: int, *, run: str, now: datetime) -> dict[str, object]:
+        """The columns of its event, which has this number and tells of this run, if of any."""
+        at = (self.at or now).astimezone(UTC)
+        facts = self.facts | {"run": run} if run else self.facts
+        text = canonical_text(seq=seq, at=at, kind=self.kind, actor=self.actor, facts=facts)
+        return {"seq": seq, "at": at, "kind": self.kind, "text": text}

@@ -13,6 +13,7 @@ import select
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +23,7 @@ from typing import Any, Self, Unpack
 from django.conf import settings
 from django.db import connections, transaction
 
-from .audit import Kind
+from .audit import Happening, Kind
 from .conf import AdminManagementSettings, find_git, find_tool, node, secret_values
 from .exceptions import ConflictError, ReasonMissingError, WrongUserError
 from .going_back import find_way_back, migrations_to_reverse
@@ -78,13 +79,15 @@ def request_update(
     requester: Requester,
     reason: str = "",
     expected: str = "",
+    also: Sequence[Happening] = (),
     **options: Unpack[Options],
 ) -> tuple[Run, bool]:
     """Ask for an update. Returns the run that will serve the request, and whether it is new.
 
     When an update already waits the request joins it. Starts a runner once the surrounding
     transaction is committed; never waits for it. Safe to call from many processes at once.
-    ``expected`` is the revision that the requester has seen at the remote, if it has looked.
+    ``expected`` is the revision that the requester has seen at the remote, if it has looked;
+    ``also`` is what the audit log shall tell beside, of the same run.
     Raises ReasonMissingError for an overridden hold without a reason.
     """
     if options.get("override_hold") and not reason.strip():
@@ -101,16 +104,19 @@ def request_update(
             to_revision=expected,
         )
         hold = run.hold
-        AuditEvent.objects.append(
-            Kind.REQUESTED if is_new else Kind.COALESCED,
+        asked = Happening(
+            kind=Kind.REQUESTED if is_new else Kind.COALESCED,
             actor=requester.name,
-            run=run,
-            trigger=trigger,
-            reason=reason,
-            address=requester.address,
-            hold=hold and hold.pk,
-            **PLAIN | options,
+            facts={
+                "trigger": trigger,
+                "reason": reason,
+                "address": requester.address,
+                "hold": hold and hold.pk,
+                **PLAIN,
+                **options,
+            },
         )
+        AuditEvent.objects.append_all([asked, *also], run=run)
         hold = Hold.objects.in_force() if options.get("override_hold") else None
         if hold:
             hold.remember(Kind.HOLD_OVERRIDDEN, requester.name, run=run, reason=reason)

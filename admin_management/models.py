@@ -4,6 +4,7 @@ import hashlib
 import re
 import secrets
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar, NoReturn, Self, TypedDict
@@ -14,7 +15,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
-from .audit import Kind, canonical_text
+from .audit import Happening, Kind
 from .conf import node
 from .exceptions import AppendOnlyError, ConflictError, KeyReusedError
 from .prepared import Prepared, PreparedInsert
@@ -77,6 +78,19 @@ class RunQuerySet(models.QuerySet["Run"]):
     def finished(self) -> Self:
         return self.exclude(status__in=[Status.QUEUED, Status.RUNNING])
 
+    def named(self, beginning: str) -> "Run | None":
+        """The run whose id begins like this; None if that is not exactly one."""
+        ids = self.values_list("pk", flat=True)
+        found = [each for each in ids if str(each).startswith(beginning)]
+        return self.get(pk=found[0]) if len(found) == 1 else None
+
+
+FromRunQuerySet = models.Manager.from_queryset(RunQuerySet)
+
+
+class RunManager(FromRunQuerySet["Run"]):
+    """Runs are asked for here."""
+
     def ask_to_go_back(self, **facts: Any) -> "Run":
         """A rollback that waits on this machine. Raises ConflictError if one does already."""
         try:
@@ -86,12 +100,6 @@ class RunQuerySet(models.QuerySet["Run"]):
                 )
         except IntegrityError:
             raise ConflictError("A rollback waits already.") from None
-
-    def named(self, beginning: str) -> "Run | None":
-        """The run whose id begins like this; None if that is not exactly one."""
-        ids = self.values_list("pk", flat=True)
-        found = [each for each in ids if str(each).startswith(beginning)]
-        return self.get(pk=found[0]) if len(found) == 1 else None
 
     def join_or_create(self, options: Options, **facts: Any) -> tuple["Run", bool]:
         """The update that waits on this machine, or a new one; and whether it is new.
@@ -150,7 +158,7 @@ class Run(models.Model):
     message = models.TextField(blank=True)
     hint = models.TextField(blank=True)
 
-    objects: ClassVar[RunQuerySet] = RunQuerySet.as_manager()  # type: ignore[assignment]
+    objects: ClassVar[RunManager] = RunManager()
 
     class Meta:
         ordering = ("-requested_at", "-id")
@@ -344,7 +352,7 @@ class StepRun(models.Model):
         )
 
 
-class HoldQuerySet(models.QuerySet["Hold"]):
+class HoldManager(models.Manager["Hold"]):
     """Holds, placed and taken off. Each of that is in the audit log."""
 
     def in_force(self, of: str | None = None) -> "Hold | None":
@@ -399,7 +407,7 @@ class Hold(models.Model):
     released_at = models.DateTimeField(null=True, blank=True)
     released_by = models.CharField(max_length=200, blank=True)
 
-    objects: ClassVar[HoldQuerySet] = HoldQuerySet.as_manager()  # type: ignore[assignment]
+    objects: ClassVar[HoldManager] = HoldManager()
 
     class Meta:
         ordering = ("-held_at", "-id")
@@ -607,7 +615,26 @@ def _digest(value: str) -> str:
 
 
 class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
-    """Events can be added and read; everything else is refused."""
+    """Events can be read; everything else is refused."""
+
+    def update(self, **kwargs: object) -> NoReturn:
+        raise AppendOnlyError
+
+    def delete(self) -> NoReturn:
+        raise AppendOnlyError
+
+    def bulk_create(self, *args: object, **kwargs: object) -> NoReturn:
+        raise AppendOnlyError
+
+    def bulk_update(self, *args: object, **kwargs: object) -> NoReturn:
+        raise AppendOnlyError
+
+
+class AuditEventManager(models.Manager["AuditEvent"]):
+    """Events are added here."""
+
+    def get_queryset(self) -> AuditEventQuerySet:
+        return AuditEventQuerySet(self.model, using=self._db)
 
     def append(
         self,
@@ -617,37 +644,39 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
         run: Run | None = None,
         at: datetime | None = None,
         **facts: object,
-    ) -> "AuditEvent":
+    ) -> None:
         """Add an event at the end. Waits for the other writers: ``seq`` has no gaps."""
+        self.append_all([Happening(kind=kind, actor=actor, at=at, facts=facts)], run=run)
+
+    def append_all(self, happenings: Sequence[Happening], *, run: Run | None) -> None:
+        """Add events at the end, all of one run or of none."""
+        run_id, told = (run.pk, str(run.pk)) if run else (None, "")
         with transaction.atomic(savepoint=False):
-            seq = AuditHead.advance()
-            at = (at or timezone.now()).astimezone(UTC)
-            facts = facts | {"run": str(run.pk)} if run else facts
-            event = AuditEvent(
-                seq=seq,
-                at=at,
-                kind=kind,
-                run_id=run.pk if run else None,
-                text=canonical_text(seq=seq, at=at, kind=kind, actor=actor, facts=facts),
-            )
-            insert_event(event)
-        return event
+            first = AuditHead.advance(len(happenings))
+            # Not before: whoever waits for the number has not begun yet.
+            now = timezone.now()
+            for seq, happening in enumerate(happenings, first):
+                insert_event(run_id=run_id, **happening.numbered(seq, run=told, now=now))
 
     def record_run(self, run: Run, steps: list[StepRun]) -> None:
         """The events of a run that has ended. Call it once, in the run's own transaction."""
         actor = run.actor_name
-        self.append(Kind.STARTED, actor=actor, run=run, at=run.started_at)
-        for step in steps:
-            self.append(
-                Kind.STEP_FINISHED,
+        started = Happening(kind=Kind.STARTED, actor=actor, at=run.started_at)
+        finished = [
+            Happening(
+                kind=Kind.STEP_FINISHED,
                 actor=actor,
-                run=run,
                 at=step.finished_at,
-                step=step.name,
-                status=step.status,
-                exit_code=step.exit_code,
-                output_sha256=step.output_sha256,
+                facts={
+                    "step": step.name,
+                    "status": step.status,
+                    "exit_code": step.exit_code,
+                    "output_sha256": step.output_sha256,
+                },
             )
+            for step in steps
+        ]
+        self.append_all([started, *finished], run=run)
         self.record_end(run)
 
     def record_end(self, run: Run) -> None:
@@ -664,18 +693,6 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
             message=run.message,
         )
 
-    def update(self, **kwargs: object) -> NoReturn:
-        raise AppendOnlyError
-
-    def delete(self) -> NoReturn:
-        raise AppendOnlyError
-
-    def bulk_create(self, *args: object, **kwargs: object) -> NoReturn:
-        raise AppendOnlyError
-
-    def bulk_update(self, *args: object, **kwargs: object) -> NoReturn:
-        raise AppendOnlyError
-
 
 class AuditEvent(models.Model):
     """One thing that happened. Never changed, never deleted; outlives the run it tells of.
@@ -686,10 +703,10 @@ class AuditEvent(models.Model):
     seq = models.PositiveBigIntegerField(primary_key=True)
     at = models.DateTimeField(db_index=True)
     kind = models.CharField(max_length=30)
-    run_id = models.UUIDField(null=True, db_index=True)
+    run_id = models.UUIDField(null=True)
     text = models.TextField()
 
-    objects: ClassVar[AuditEventQuerySet] = AuditEventQuerySet.as_manager()  # type: ignore[assignment]
+    objects: ClassVar[AuditEventManager] = AuditEventManager()
 
     class Meta:
         ordering = ("seq",)
@@ -710,8 +727,8 @@ class AuditEvent(models.Model):
 
 insert_event = PreparedInsert(AuditEvent)
 
-ADVANCE = "UPDATE admin_management_audithead SET seq = seq + 1 WHERE id = %s"
-LAST = "SELECT seq FROM admin_management_audithead WHERE id = %s"
+ADVANCE = "UPDATE admin_management_audithead SET seq = seq + %(count)s WHERE id = %(only)s"
+LAST = "SELECT seq FROM admin_management_audithead WHERE id = %(only)s"
 
 
 class AuditHead(models.Model):
@@ -725,14 +742,15 @@ class AuditHead(models.Model):
         return str(self.seq)
 
     @classmethod
-    def advance(cls) -> int:
-        """The next ``seq``. Its row stays locked until the surrounding transaction ends."""
-        # Said by the ORM this takes twenty times as long, and each push says it twice.
+    def advance(cls, count: int) -> int:
+        """The first of the next ``count``. Its row stays locked until the transaction ends."""
+        # Said by the ORM this takes twenty times as long, and each push says it.
+        params = {"count": count, "only": cls.ONLY}
         with connection.cursor() as cursor:
-            cursor.execute(ADVANCE, [cls.ONLY])
+            cursor.execute(ADVANCE, params)
             if not cursor.rowcount:
                 cls.objects.get_or_create(pk=cls.ONLY)
-                cursor.execute(ADVANCE, [cls.ONLY])
-            cursor.execute(LAST, [cls.ONLY])
+                cursor.execute(ADVANCE, params)
+            cursor.execute(LAST, params)
             (seq,) = cursor.fetchone()
-        return int(seq)
+        return int(seq) - count + 1

@@ -8,12 +8,12 @@ from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Self
 
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, models, transaction
 from django.db import Error as DatabaseFailure
-from django.db import IntegrityError, models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from admin_management.audit import Kind
+from admin_management.audit import Happening, Kind
 from admin_management.exceptions import ConflictError
 from admin_management.models import AuditEvent, Run
 from admin_management.prepared import Prepared, PreparedInsert
@@ -50,11 +50,12 @@ class Outcome(models.TextChoices):
 
 
 FROM_PAYLOAD = tuple(each.name for each in fields(Payload) if each.name != "deleted")
+FROM_PUSH = ("repository", "ref", "before", "after", "sender")
 SAID = (*FROM_PAYLOAD, "body_sha256")
 """The columns that hold what a delivery has said."""
 
 
-class DeliveryQuerySet(models.QuerySet["Delivery"]):
+class DeliveryManager(models.Manager["Delivery"]):
     """Deliveries, by GitHub's id of them."""
 
     def find(self, delivery_id: str, body_sha256: str) -> "tuple[Delivery | None, Delivery | None]":
@@ -64,11 +65,11 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """
         if not known_deliveries.exists(delivery_id, body_sha256):
             return None, None
-        found = self.select_for_update().same_as(delivery_id, body_sha256)
+        found = self.same_as(delivery_id, body_sha256).select_for_update()
         own = next((each for each in found if each.delivery_id == delivery_id), None)
         return own, next((each for each in found if each is not own), None)
 
-    def same_as(self, delivery_id: str, body_sha256: str) -> Self:
+    def same_as(self, delivery_id: str, body_sha256: str) -> "models.QuerySet[Delivery]":
         """What came under this id, or brought this body and led to a run."""
         led_to_a_run = Q(body_sha256=body_sha256, outcome=Outcome.REQUESTED)
         return self.filter(Q(delivery_id=delivery_id) | led_to_a_run)
@@ -92,7 +93,7 @@ class Delivery(models.Model):
     content_type = models.CharField(max_length=MAX_CONTENT_TYPE, blank=True)
     insecure_ssl = models.BooleanField(null=True, blank=True)
     sends_pushes = models.BooleanField(null=True, blank=True)
-    body_sha256 = models.CharField(max_length=64, db_index=True)
+    body_sha256 = models.CharField(max_length=64)
     secret = models.CharField(max_length=FINGERPRINT, blank=True)
     source = models.CharField(max_length=LONGEST_NAME, blank=True)
     address = models.CharField(max_length=ADDRESS, blank=True, db_index=True)
@@ -103,7 +104,7 @@ class Delivery(models.Model):
     )
     received_at = models.DateTimeField(default=timezone.now)
 
-    objects: ClassVar[DeliveryQuerySet] = DeliveryQuerySet.as_manager()  # type: ignore[assignment]
+    objects: ClassVar[DeliveryManager] = DeliveryManager()
 
     class Meta:
         ordering = ("-received_at", "-id")
@@ -147,10 +148,11 @@ class Delivery(models.Model):
             self._store()
 
     def _store(self) -> None:
-        if self._state.adding:
-            insert_delivery(self)
-        else:
+        if not self._state.adding:
             self.save()
+            return
+        self.pk = insert_delivery(**{name: getattr(self, name) for name in COLUMNS})
+        self._state.adding, self._state.db = False, DEFAULT_DB_ALIAS
 
     def repeat(self, said: "Delivery") -> None:
         """Write down that this ping came once more: how the webhook is set up may have changed."""
@@ -168,30 +170,24 @@ class Delivery(models.Model):
         self.reason = f"the body of delivery {earlier.delivery_id}, which led to an update"
         self._store()
 
-    def accept(self, run: Run, *, actor: str, said: "Delivery") -> None:
-        """Write down that this delivery of ``actor``, saying what ``said`` says, led to ``run``.
+    def accept(self, run: Run, *, said: "Delivery") -> None:
+        """Write down that this delivery, saying what ``said`` says, led to ``run``.
 
-        The actor of the run may be another: a request joins a run that already waits. Raises
-        IntegrityError like ``keep``, and if its body led to a run at this moment.
+        Raises IntegrityError like ``keep``, and if its body led to a run at this moment.
         """
         self._say(said)
         self.run, self.outcome, self.reason = run, Outcome.REQUESTED.value, ""
         self._store()
-        AuditEvent.objects.append(
-            Kind.DELIVERY_ACCEPTED,
-            actor=actor,
-            run=run,
-            delivery=self.delivery_id,
-            repository=self.repository,
-            ref=self.ref,
-            before=self.before,
-            after=self.after,
-            sender=self.sender,
-            body_sha256=self.body_sha256,
-        )
+
+    def acceptance(self, actor: str) -> Happening:
+        """What the audit log tells of it; another ``actor`` may have asked for the run it joins."""
+        told = (*FROM_PUSH, "body_sha256")
+        facts = {"delivery": self.delivery_id} | {name: getattr(self, name) for name in told}
+        return Happening(kind=Kind.DELIVERY_ACCEPTED, actor=actor, facts=facts)
 
 
 insert_delivery = PreparedInsert(Delivery)
+COLUMNS = [each.attname for each in Delivery._meta.concrete_fields if not each.primary_key]
 
 
 @Prepared

@@ -119,8 +119,7 @@ def _record(request: HttpRequest, new: Delivery) -> HttpResponse:
         delivery = own or new
         is_old = earlier is not None or (delivery.led_to_a_run and not delivery.never_ran)
         if not is_old and not new.reason:
-            run, actor = _request_update(request, new)
-            delivery.accept(run, actor=actor, said=new)
+            delivery.accept(_request_update(request, new), said=new)
             return _answer(delivery, 202)
         # Under the id of yet another delivery a replay must not change what that one has said.
         if earlier and not delivery.led_to_a_run and delivery.body_sha256 == new.body_sha256:
@@ -166,13 +165,14 @@ def _let_in(request: HttpRequest, conf: WebhooksSettings) -> None:
 
 def _verified_body(request: HttpRequest, conf: WebhooksSettings) -> tuple[bytes, Key]:
     """The body, and the key that it was signed with."""
-    if _declared_length(request) > MAX_SIZE:
+    declared = _declared_length(request)
+    if declared > MAX_SIZE:
         raise TooLargeError
     signature = read_signature(_header(request, "X-Hub-Signature-256"))
     # Not before: stored ones are asked for and decrypted, and strangers shall not cause that.
     keys = keys_of(conf)
     verifier = Verifier(signature=signature, secrets=[key.value for key in keys])
-    body, position = read_verified(_stream(request), verifier)
+    body, position = read_verified(_stream(request), verifier, declared=declared)
     keys[position].mark_used()
     return body, keys[position]
 
@@ -207,11 +207,8 @@ def _token(request: HttpRequest, header: str) -> str:
     return value
 
 
-def _request_update(request: HttpRequest, push: Delivery) -> tuple[Run, str]:
-    """Ask for a run. When this is committed the launcher also settles what has ended.
-
-    Returns the run, and who has asked for it.
-    """
+def _request_update(request: HttpRequest, push: Delivery) -> Run:
+    """Ask for a run. When this is committed the launcher also settles what has ended."""
     branch = push.ref.removeprefix("refs/heads/")
     by = f" by {push.sender}" if push.sender else ""
     actor = f"GitHub: {push.sender}" if push.sender else "GitHub"
@@ -219,9 +216,10 @@ def _request_update(request: HttpRequest, push: Delivery) -> tuple[Run, str]:
         trigger=Trigger.WEBHOOK,
         requester=Requester(name=actor, address=address_of(request)),
         reason=f"push of {push.after[:7]} to {branch}{by}",
+        also=[push.acceptance(actor)],
     )
     logger.info("Delivery %s accepted", push.delivery_id, extra={"run": str(run.pk)})
-    return run, actor
+    return run
 
 
 def _settle() -> None:

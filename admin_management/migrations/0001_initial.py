@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
                 ("seq", models.PositiveBigIntegerField(primary_key=True, serialize=False)),
                 ("at", models.DateTimeField(db_index=True)),
                 ("kind", models.CharField(max_length=30)),
-                ("run_id", models.UUIDField(db_index=True, null=True)),
+                ("run_id", models.UUIDField(null=True)),
                 ("text", models.TextField()),
             ],
             options={

@@ -28,7 +28,7 @@ from admin_management.launcher import (
     start_next,
 )
 from admin_management.management.commands.hold_updates import duration
-from admin_management.models import AuditEvent, Hold, HoldQuerySet, Run, Trigger
+from admin_management.models import AuditEvent, Hold, HoldManager, Run, Trigger
 from admin_management.runner.plan import Plan
 from admin_management.status import read_status
 from admin_management.summary import summary
@@ -157,7 +157,7 @@ class TestAHold:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         hold()
-        monkeypatch.setattr(HoldQuerySet, "in_force", lambda self: None)
+        monkeypatch.setattr(HoldManager, "in_force", lambda self: None)
         with pytest.raises(ConflictError, match="try again"):
             hold()
 

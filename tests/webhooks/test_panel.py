@@ -9,7 +9,7 @@ from django.db import ProgrammingError
 from django.test import Client
 from django.utils.html import conditional_escape
 
-from webhooks.models import Delivery, DeliveryQuerySet, Secret
+from webhooks.models import Delivery, DeliveryManager, Secret
 from webhooks.panel import Panel, SourcePanel, doubts, facts, read_panel
 from webhooks.sources import Source
 
@@ -175,7 +175,7 @@ def test_a_table_that_is_not_there_is_said_and_no_error_page(
     def fail(*_: object, **__: object) -> None:
         raise ProgrammingError("no such table: canary")
 
-    monkeypatch.setattr(DeliveryQuerySet, "filter", fail)
+    monkeypatch.setattr(DeliveryManager, "filter", fail)
     text = page()
     assert "tables cannot be read" in text
     assert "canary" not in text

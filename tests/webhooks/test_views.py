@@ -23,7 +23,7 @@ from admin_management.models import AuditEvent, Run, Trigger
 from tests.conftest import Checkout
 from webhooks import views
 from webhooks.body import MAX_SIZE
-from webhooks.models import Delivery, DeliveryQuerySet, Outcome, Refusal
+from webhooks.models import Delivery, DeliveryManager, Outcome, Refusal
 
 from . import payloads
 from .conftest import Deliver
@@ -329,15 +329,15 @@ def test_a_ping_again_is_200_again(deliver: Deliver) -> None:
 def test_the_same_delivery_twice_at_this_moment_is_one_row_and_one_request(
     deliver: Deliver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = DeliveryQuerySet.find
+    real = DeliveryManager.find
     first = deliver(push(), X_GitHub_Delivery="1").json()
 
-    def blind(self: DeliveryQuerySet, *arguments: str) -> tuple[None, None]:
+    def blind(self: DeliveryManager, *arguments: str) -> tuple[None, None]:
         # The other one comes between our look and our insert.
-        monkeypatch.setattr(DeliveryQuerySet, "find", real)
+        monkeypatch.setattr(DeliveryManager, "find", real)
         return None, None
 
-    monkeypatch.setattr(DeliveryQuerySet, "find", blind)
+    monkeypatch.setattr(DeliveryManager, "find", blind)
     again = deliver(push(), X_GitHub_Delivery="1")
     assert (again.status_code, again.json()) == (200, first)
     assert Delivery.objects.count() == 1
@@ -368,14 +368,14 @@ def test_the_same_delivery_eight_times_at_once_is_one_row_and_one_run(
 def test_a_body_that_led_to_a_run_between_our_look_and_our_insert_is_a_replay(
     deliver: Deliver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = DeliveryQuerySet.find
+    real = DeliveryManager.find
     deliver(push(), X_GitHub_Delivery="1")
 
-    def blind(self: DeliveryQuerySet, *arguments: str) -> tuple[None, None]:
-        monkeypatch.setattr(DeliveryQuerySet, "find", real)
+    def blind(self: DeliveryManager, *arguments: str) -> tuple[None, None]:
+        monkeypatch.setattr(DeliveryManager, "find", real)
         return None, None
 
-    monkeypatch.setattr(DeliveryQuerySet, "find", blind)
+    monkeypatch.setattr(DeliveryManager, "find", blind)
     again = deliver(push(), X_GitHub_Delivery="2")
     assert (again.status_code, again.json()["outcome"], again.json()["run"]) == (
         200,

@@ -94,7 +94,7 @@ class Migration(migrations.Migration):
                 ("content_type", models.CharField(blank=True, max_length=10)),
                 ("insecure_ssl", models.BooleanField(blank=True, null=True)),
                 ("sends_pushes", models.BooleanField(blank=True, null=True)),
-                ("body_sha256", models.CharField(db_index=True, max_length=64)),
+                ("body_sha256", models.CharField(max_length=64)),
                 ("secret", models.CharField(blank=True, max_length=12)),
                 ("source", models.CharField(blank=True, max_length=40)),
                 ("address", models.CharField(blank=True, db_index=True, max_length=43)),

@@ -46,6 +46,10 @@ SIGNATURES = 40_000
 """Bodies, of which each run takes the first: enough for what stores them."""
 
 CONCURRENCY = (1, 16)
+
+WARM_UP = 1.0
+"""Seconds of refused deliveries before: a new process once stops for 30 ms to collect garbage."""
+
 PATIENCE = 20.0
 LARGE = 25 * 1024 * 1024
 
@@ -148,10 +152,18 @@ class Bench:
         with lock, self.server(*gunicorn, f"--bind=127.0.0.1:{port}", *options, port=port) as pid:
             yield pid
 
-    def measure(self, address: str, connections: int, event: str, signed: str) -> Rate:
+    def measure(
+        self,
+        address: str,
+        connections: int,
+        event: str,
+        signed: str,
+        seconds: float | None = None,
+    ) -> Rate:
         argv = (
             *("wrk", "--threads", "1", "--connections", str(connections)),
-            *("--duration", f"{self.seconds:g}s", "--script", str(HERE / "deliver.lua")),
+            *("--duration", f"{seconds or self.seconds:g}s"),
+            *("--script", str(HERE / "deliver.lua")),
             *(address, "--", str(self.folder), event, signed),
         )
         done = subprocess.run(argv, check=True, capture_output=True, text=True)
@@ -216,10 +228,10 @@ def measure_site(
         for name, path, event, signed in OURS:
             for connections in worker.concurrency:
                 port = free_port()
+                address = f"http://127.0.0.1:{port}{path}"
                 with bench.site(port, *worker.options):
-                    rate = bench.measure(
-                        f"http://127.0.0.1:{port}{path}", connections, event, signed
-                    )
+                    bench.measure(address, connections, event, "bad", WARM_UP)
+                    rate = bench.measure(address, connections, event, signed)
                 found.setdefault((name, connections), []).append(rate)
     return {
         name: [

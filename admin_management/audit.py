@@ -1,6 +1,6 @@
 """The audit log's text: how an event is written down, byte for byte, so that it can be proved.
 
-Pure functions. The rows are ``models.AuditEvent``.
+No I/O. The rows are ``models.AuditEvent``.
 """
 
 import json
@@ -51,8 +51,8 @@ class Happening:
     at: datetime | None = None
     facts: dict[str, object] = field(default_factory=dict)
 
-    def numbered(self, seq: int, *, run: str, now: datetime) -> dict[str, object]:
-        """The columns of its event, which has this number and tells of this run, if of any."""
+    def numbered(self, seq: int, *, run: str | None, now: datetime) -> dict[str, object]:
+        """The columns of its event under this number, but that of the run, which its facts name."""
         at = (self.at or now).astimezone(UTC)
         facts = self.facts | {"run": run} if run else self.facts
         text = canonical_text(seq=seq, at=at, kind=self.kind, actor=self.actor, facts=facts)

@@ -630,11 +630,11 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
         raise AppendOnlyError
 
 
-class AuditEventManager(models.Manager["AuditEvent"]):
-    """Events are added here."""
+FromAuditEventQuerySet = models.Manager.from_queryset(AuditEventQuerySet)
 
-    def get_queryset(self) -> AuditEventQuerySet:
-        return AuditEventQuerySet(self.model, using=self._db)
+
+class AuditEventManager(FromAuditEventQuerySet["AuditEvent"]):
+    """Events are added here."""
 
     def append(
         self,
@@ -650,13 +650,14 @@ class AuditEventManager(models.Manager["AuditEvent"]):
 
     def append_all(self, happenings: Sequence[Happening], *, run: Run | None) -> None:
         """Add events at the end, all of one run or of none."""
-        run_id, told = (run.pk, str(run.pk)) if run else (None, "")
+        run_id = run.pk if run else None
         with transaction.atomic(savepoint=False):
             first = AuditHead.advance(len(happenings))
-            # Not before: whoever waits for the number has not begun yet.
+            # After the number, so that the time never goes back as the numbers grow.
             now = timezone.now()
             for seq, happening in enumerate(happenings, first):
-                insert_event(run_id=run_id, **happening.numbered(seq, run=told, now=now))
+                columns = happening.numbered(seq, run=str(run.pk) if run else None, now=now)
+                insert_event(run_id=run_id, **columns)
 
     def record_run(self, run: Run, steps: list[StepRun]) -> None:
         """The events of a run that has ended. Call it once, in the run's own transaction."""

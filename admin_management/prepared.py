@@ -91,7 +91,8 @@ def _compiled(queryset: QuerySet[Any, Any]) -> str:
     # A clone, because compiling leaves marks and all threads share the queryset.
     sql, params = queryset.query.clone().get_compiler(DEFAULT_DB_ALIAS).as_sql()
     # What is fixed stands in the statement: SQLite plans anew, in 0.07 ms, each time a value is
-    # given that an index's condition is about (https://sqlite.org/partialindex.html).
+    # given that its plan depends on, as an index's condition does
+    # (https://sqlite.org/c3ref/prepare.html).
     quote = connection.schema_editor().quote_value
     shown = [
         f"%({each})s" if isinstance(each, _Blank) else quote(each).replace("%", "%%")
@@ -102,7 +103,10 @@ def _compiled(queryset: QuerySet[Any, Any]) -> str:
 
 
 class PreparedInsert:
-    """Stores a new row of a model, which must want nothing done to its values before."""
+    """Stores a new row of a model, without ``pre_save`` and signals.
+
+    Texts must be ``str``: what is given for them is stored as it is.
+    """
 
     def __init__(self, model: type[Model]) -> None:
         meta = model._meta
@@ -110,26 +114,33 @@ class PreparedInsert:
         self._fields = {
             field.attname: field for field in meta.concrete_fields if field is not self._key
         }
-        # Texts are stored as they are, and most columns are texts.
-        self._others = {
+        # Most columns are texts, which no database wants converted.
+        self._converted = {
             name: field
             for name, field in self._fields.items()
-            if type(field) not in (CharField, TextField)
+            if not isinstance(field, CharField | TextField)
         }
 
     def __call__(self, **values: Any) -> Any:
         """Store all its values but the key that the database makes; returns that, or None.
 
-        Raises IntegrityError.
+        Raises IntegrityError, and TypeError if it is not a value for each column.
         """
+        if values.keys() != self._fields.keys():
+            raise TypeError(f"Values are wanted for {', '.join(self._fields)}.")
         database = connections[DEFAULT_DB_ALIAS]
-        for name, field in self._others.items():
+        for name, field in self._converted.items():
             values[name] = field.get_db_prep_save(values[name], database)
         with database.cursor() as cursor:
             cursor.execute(self._sql, values)
             if self._key is None:
                 return None
             return cursor.fetchone()[0] if self._is_told_the_key else cursor.lastrowid
+
+    @property
+    def names(self) -> Iterable[str]:
+        """Of the values that it wants."""
+        return self._fields
 
     @cached_property
     def _is_told_the_key(self) -> bool:

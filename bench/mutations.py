@@ -442,7 +442,7 @@ MUTATIONS = (
     Mutation(
         "a declared length is enough to be refused",
         "webhooks/views.py",
-        "    if declared > MAX_SIZE:\n",
+        "    if _declared_length(request) > MAX_SIZE:\n",
         "    if False:\n",
         "tests/webhooks/test_views.py -k declared_is_413",
     ),

@@ -48,7 +48,8 @@ SIGNATURES = 40_000
 CONCURRENCY = (1, 16)
 
 WARM_UP = 1.0
-"""Seconds of refused deliveries before: a new process once stops for 30 ms to collect garbage."""
+"""Seconds of refused deliveries before each measurement: soon after it has begun, a new process
+collects garbage for 30 ms. Our refusals of the last second are written while it is measured."""
 
 PATIENCE = 20.0
 LARGE = 25 * 1024 * 1024
@@ -152,18 +153,17 @@ class Bench:
         with lock, self.server(*gunicorn, f"--bind=127.0.0.1:{port}", *options, port=port) as pid:
             yield pid
 
-    def measure(
-        self,
-        address: str,
-        connections: int,
-        event: str,
-        signed: str,
-        seconds: float | None = None,
+    def measure(self, address: str, connections: int, event: str, signed: str) -> Rate:
+        """What wrk says of a server that has refused for WARM_UP before."""
+        self._send(address, connections, event, "bad", WARM_UP)
+        return self._send(address, connections, event, signed, self.seconds)
+
+    def _send(
+        self, address: str, connections: int, event: str, signed: str, seconds: float
     ) -> Rate:
         argv = (
             *("wrk", "--threads", "1", "--connections", str(connections)),
-            *("--duration", f"{seconds or self.seconds:g}s"),
-            *("--script", str(HERE / "deliver.lua")),
+            *("--duration", f"{seconds:g}s", "--script", str(HERE / "deliver.lua")),
             *(address, "--", str(self.folder), event, signed),
         )
         done = subprocess.run(argv, check=True, capture_output=True, text=True)
@@ -228,10 +228,10 @@ def measure_site(
         for name, path, event, signed in OURS:
             for connections in worker.concurrency:
                 port = free_port()
-                address = f"http://127.0.0.1:{port}{path}"
                 with bench.site(port, *worker.options):
-                    bench.measure(address, connections, event, "bad", WARM_UP)
-                    rate = bench.measure(address, connections, event, signed)
+                    rate = bench.measure(
+                        f"http://127.0.0.1:{port}{path}", connections, event, signed
+                    )
                 found.setdefault((name, connections), []).append(rate)
     return {
         name: [

@@ -1,7 +1,6 @@
 """Read a request's body within bounds, and let nobody have it before it is verified."""
 
 from collections.abc import Iterator
-from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import Protocol
 
@@ -23,15 +22,11 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-def read_verified(stream: Readable, verifier: Verifier, *, declared: int = 0) -> tuple[bytes, int]:
+def read_verified(stream: Readable, verifier: Verifier) -> tuple[bytes, int]:
     """The whole body, and which secret it was signed with; raises UnverifiedError, TooLargeError
-    or UnreadableError instead.
-
-    ``declared`` bytes end the stream, whoever has sent it, if that is not 0.
-    """
+    or UnreadableError instead."""
     size = 0
-    is_short = 0 < declared <= IN_MEMORY
-    with BytesIO() if is_short else SpooledTemporaryFile(max_size=IN_MEMORY) as spool:
+    with SpooledTemporaryFile(max_size=IN_MEMORY) as spool:
         for chunk in _chunks(stream):
             size += len(chunk)
             if size > MAX_SIZE:

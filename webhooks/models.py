@@ -8,8 +8,8 @@ from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Self
 
-from django.db import DEFAULT_DB_ALIAS, IntegrityError, models, transaction
 from django.db import Error as DatabaseFailure
+from django.db import IntegrityError, models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -50,9 +50,11 @@ class Outcome(models.TextChoices):
 
 
 FROM_PAYLOAD = tuple(each.name for each in fields(Payload) if each.name != "deleted")
-FROM_PUSH = ("repository", "ref", "before", "after", "sender")
 SAID = (*FROM_PAYLOAD, "body_sha256")
 """The columns that hold what a delivery has said."""
+
+LOGGED = ("repository", "ref", "before", "after", "sender", "body_sha256")
+"""Those of them that the audit log tells."""
 
 
 class DeliveryManager(models.Manager["Delivery"]):
@@ -151,8 +153,8 @@ class Delivery(models.Model):
         if not self._state.adding:
             self.save()
             return
-        self.pk = insert_delivery(**{name: getattr(self, name) for name in COLUMNS})
-        self._state.adding, self._state.db = False, DEFAULT_DB_ALIAS
+        self.pk = insert_delivery(**{name: getattr(self, name) for name in insert_delivery.names})
+        self._state.adding = False
 
     def repeat(self, said: "Delivery") -> None:
         """Write down that this ping came once more: how the webhook is set up may have changed."""
@@ -181,13 +183,11 @@ class Delivery(models.Model):
 
     def acceptance(self, actor: str) -> Happening:
         """What the audit log tells of it; another ``actor`` may have asked for the run it joins."""
-        told = (*FROM_PUSH, "body_sha256")
-        facts = {"delivery": self.delivery_id} | {name: getattr(self, name) for name in told}
+        facts = {"delivery": self.delivery_id} | {name: getattr(self, name) for name in LOGGED}
         return Happening(kind=Kind.DELIVERY_ACCEPTED, actor=actor, facts=facts)
 
 
 insert_delivery = PreparedInsert(Delivery)
-COLUMNS = [each.attname for each in Delivery._meta.concrete_fields if not each.primary_key]
 
 
 @Prepared

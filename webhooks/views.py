@@ -165,14 +165,13 @@ def _let_in(request: HttpRequest, conf: WebhooksSettings) -> None:
 
 def _verified_body(request: HttpRequest, conf: WebhooksSettings) -> tuple[bytes, Key]:
     """The body, and the key that it was signed with."""
-    declared = _declared_length(request)
-    if declared > MAX_SIZE:
+    if _declared_length(request) > MAX_SIZE:
         raise TooLargeError
     signature = read_signature(_header(request, "X-Hub-Signature-256"))
     # Not before: stored ones are asked for and decrypted, and strangers shall not cause that.
     keys = keys_of(conf)
     verifier = Verifier(signature=signature, secrets=[key.value for key in keys])
-    body, position = read_verified(_stream(request), verifier, declared=declared)
+    body, position = read_verified(_stream(request), verifier)
     keys[position].mark_used()
     return body, keys[position]
 

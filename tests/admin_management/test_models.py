@@ -313,6 +313,21 @@ class TestTheAuditLog:
         AuditEvent.objects.append(Kind.REFUSED)
         assert [event.seq for event in AuditEvent.objects.all()] == [1, 2]
 
+    def test_tells_no_earlier_time_than_the_event_before_it_that_it_has_waited_for(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        numbered_at: list[datetime] = []
+        real = AuditHead.advance
+
+        def advance(count: int) -> int:
+            first = real(count)
+            numbered_at.append(timezone.now())
+            return first
+
+        monkeypatch.setattr(AuditHead, "advance", advance)
+        AuditEvent.objects.append(Kind.REFUSED)
+        assert AuditEvent.objects.get().at >= numbered_at[0]
+
     def test_keeps_the_exact_text_of_an_event_with_what_helps_to_find_it(self) -> None:
         made = run()
         AuditEvent.objects.append(Kind.REQUESTED, actor="alice", run=made, at=NOON, reason="ü")

@@ -1,8 +1,8 @@
 """A prepared question asks what its queryset asks, each time about other texts; and so for rows."""
 
 import pytest
-from django.db import DatabaseError, IntegrityError, connection, transaction
-from django.db.models import QuerySet
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F, QuerySet
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
@@ -96,6 +96,17 @@ def test_a_fixed_word_is_a_value_whatever_it_looks_like(word: str) -> None:
     assert runs_of("because") == [run]
 
 
+def test_a_percent_sign_of_the_statement_stays_one() -> None:
+    @Prepared
+    def steps_at_odd_places(name: str) -> QuerySet[StepRun]:
+        return StepRun.objects.alias(odd=F("position") % 2).filter(odd=1, name=name)
+
+    run = a_run()
+    for position in (0, 1):
+        StepRun.objects.create(run=run, position=position, name="pull")
+    assert [step.position for step in steps_at_odd_places("pull")] == [1]
+
+
 @pytest.mark.parametrize("texts", [(), ("because",), ("because", "alice", "more")])
 def test_each_blank_wants_a_text(texts: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="zip"):
@@ -162,10 +173,12 @@ def test_the_database_refuses_a_second_row_of_one_key() -> None:
     assert Run.objects.count() == 1
 
 
-def test_each_column_wants_a_value() -> None:
+def test_each_column_wants_a_value_and_nothing_else_has_one() -> None:
     values = values_of(Run(node="elsewhere", trigger=Trigger.API))
-    with pytest.raises((KeyError, DatabaseError), match="status"):
-        insert_run(**{name: value for name, value in values.items() if name != "status"})
+    assert values.keys() == set(insert_run.names)
+    for wrong in (values | {"nonsense": 1}, {"id": values["id"]}):
+        with pytest.raises(TypeError, match="status"):
+            insert_run(**wrong)
 
 
 @pytest.mark.parametrize("text", ["%s", "%(name)s", "'; DROP TABLE x; --", "", "\N{SNOWMAN}"])

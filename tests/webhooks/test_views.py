@@ -119,7 +119,7 @@ def test_the_audit_log_has_the_request_and_the_delivery(deliver: Deliver) -> Non
     kinds = [event.kind for event in AuditEvent.objects.all()]
     assert kinds == ["requested", "delivery_accepted"]
     facts = json.loads(AuditEvent.objects.get(kind="delivery_accepted").text)["facts"]
-    assert facts["delivery"] == "some-id"
+    assert (facts["delivery"], facts["run"]) == ("some-id", str(Run.objects.get().pk))
 
 
 def test_a_second_push_joins_the_run_that_waits(deliver: Deliver) -> None:
@@ -344,11 +344,8 @@ def test_the_same_delivery_twice_at_this_moment_is_one_row_and_one_request(
     assert AuditEvent.objects.count() == 2
 
 
-@pytest.mark.django_db(transaction=True)
-def test_the_same_delivery_eight_times_at_once_is_one_row_and_one_run(
-    deliver: Deliver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(launcher, "start_next", lambda: None)
+def deliver_eight_times_at_once(deliver: Deliver) -> list[int]:
+    """The answers to one and the same delivery, in order."""
 
     def send(_: int) -> int:
         try:
@@ -359,10 +356,28 @@ def test_the_same_delivery_eight_times_at_once_is_one_row_and_one_run(
     # SQLite in memory has room for one at a time; PostgreSQL shows the race.
     threads = 8 if connection.vendor == "postgresql" else 1
     with ThreadPoolExecutor(threads) as pool:
-        answers = list(pool.map(send, range(8)))
-    assert sorted(answers) == [200] * 7 + [202]
+        return sorted(pool.map(send, range(8)))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_delivery_eight_times_at_once_is_one_row_and_one_run(
+    deliver: Deliver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "start_next", lambda: None)
+    assert deliver_eight_times_at_once(deliver) == [200] * 7 + [202]
     assert (Delivery.objects.count(), Run.objects.count()) == (1, 1)
     assert AuditEvent.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_delivery_whose_run_never_began_eight_times_at_once_asks_once_more(
+    deliver: Deliver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "start_next", lambda: None)
+    deliver(push(), X_GitHub_Delivery="1")
+    Run.objects.get().cancel("Cancelled by alice.", actor="alice", reason="", address=None)
+    assert deliver_eight_times_at_once(deliver) == [200] * 7 + [202]
+    assert AuditEvent.objects.filter(kind="delivery_accepted").count() == 2
 
 
 def test_a_body_that_led_to_a_run_between_our_look_and_our_insert_is_a_replay(

@@ -44,7 +44,7 @@ def canonical_text(*, seq: int, at: datetime, kind: Kind, actor: str, facts: obj
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happening:
-    """What is worth an event, before the log gives it a number; ``at`` is None for now."""
+    """What is worth an event, before the log gives it a number. Without ``at`` it is of now."""
 
     kind: Kind
     actor: str = ""
@@ -52,7 +52,7 @@ class Happening:
     facts: dict[str, object] = field(default_factory=dict)
 
     def numbered(self, seq: int, *, run: str | None, now: datetime) -> dict[str, object]:
-        """The columns of its event under this number, but that of the run, which its facts name."""
+        """The columns of its event, all but ``run_id``; its facts name the run."""
         at = (self.at or now).astimezone(UTC)
         facts = self.facts | {"run": run} if run else self.facts
         text = canonical_text(seq=seq, at=at, kind=self.kind, actor=self.actor, facts=facts)

@@ -37,7 +37,6 @@ class Trigger(models.TextChoices):
     COMMAND = "command"
     POLL = "poll"
     ROLLBACK = "rollback"
-    RECOVERY = "recovery"
 
 
 class Options(TypedDict, total=False):
@@ -615,7 +614,7 @@ def _digest(value: str) -> str:
 
 
 class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
-    """Events can be read; everything else is refused."""
+    """Events can be read; to change or delete them, or to add many at once, is refused."""
 
     def update(self, **kwargs: object) -> NoReturn:
         raise AppendOnlyError
@@ -653,7 +652,7 @@ class AuditEventManager(FromAuditEventQuerySet["AuditEvent"]):
         run_id = run.pk if run else None
         with transaction.atomic(savepoint=False):
             first = AuditHead.advance(len(happenings))
-            # After the number, so that the time never goes back as the numbers grow.
+            # After the number, so that the times of what happens now grow with the numbers.
             now = timezone.now()
             for seq, happening in enumerate(happenings, first):
                 columns = happening.numbered(seq, run=str(run.pk) if run else None, now=now)

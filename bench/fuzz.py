@@ -2,9 +2,9 @@
 
     .demo/environment-3.11/bin/python -m bench.fuzz [--inputs 1000000] [--seed N] [--write]
 
-The inputs are those of tests/webhooks/test_fuzz.py, the database is an SQLite file of its own. Exit
-code 1 if one was answered with a 5xx or took a second, if a row is of none that was accepted, or if
-memory has grown; the seed and a case's number make it again.
+The inputs are made as in tests/webhooks/test_fuzz.py, with the settings' secret alone; the database
+is an SQLite file of its own. Exit code 1 if one was answered with a 5xx or took a second, if a row
+is of none that was accepted, or if memory has grown; the seed and a case's number make it again.
 """
 
 import argparse

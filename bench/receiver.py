@@ -5,8 +5,9 @@
 Pushes of 8 KB, each with a body and a signature of its own, from wrk at concurrency 1 and 16. This
 package's receiver and a bare Django view run on one site under one gunicorn worker, with the same
 SQLite settings: each commit is on the disk before it is answered. The worker is a plain one, which
-the goals are about, and then one of 16 threads. A push comes while an update goes on, so it joins
-the one that waits. @octokit/webhooks, gidgethub on aiohttp and Debian's webhook store nothing.
+the goals for rates are about, and then one of 16 threads; the goal for memory is about both. A push
+comes while an update goes on, so it joins the one that waits. @octokit/webhooks, gidgethub on
+aiohttp and Debian's webhook store nothing.
 Needs wrk, webhook, Node and npm (apt-get install wrk webhook nodejs npm).
 
 Exit code 1 if a goal is missed.
@@ -399,7 +400,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="receiver-") as folder:
         bench = Bench(Path(folder), options.seconds)
         bench.prepare()
-        report.say(f"Medians of {options.rounds} rounds of {options.seconds:g} s, pushes of 8 KB.")
+        report.say(
+            f"Medians of {options.rounds} rounds of {options.seconds:g} s, pushes of 8 KB;"
+            " of the last three programs one round."
+        )
         report.say(f"{'':<32} {'conc':>4} {'rate':>11} {'p50':>11} {'p99':>11}")
         rates = measure_site(bench, PLAIN, options.rounds, report.say)
         measure_site(bench, THREADED, options.rounds, report.say)

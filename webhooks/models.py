@@ -78,7 +78,7 @@ class DeliveryManager(models.Manager["Delivery"]):
 
 
 class Delivery(models.Model):
-    """One verified webhook request. Nothing else of it is kept, least of all its headers.
+    """One verified webhook request. Of its headers only its id and the event's name are kept.
 
     ``content_type``, ``insecure_ssl`` and ``sends_pushes`` are how the webhook is set up on
     GitHub, as a ping tells it.

@@ -54,7 +54,7 @@ LONGEST_WAIT = 2.0
 @csrf_exempt
 @transaction.non_atomic_requests
 def receive(request: HttpRequest) -> HttpResponse:
-    """Answer one delivery: 200 or 202 if it was signed, and what is wrong with it if not."""
+    """Answer one delivery: 200 or 202 if it is accepted, and what is wrong with it if not."""
     try:
         return _receive(request)
     except RefusedError as error:

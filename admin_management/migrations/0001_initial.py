@@ -124,7 +124,6 @@ class Migration(migrations.Migration):
                             ("command", "Command"),
                             ("poll", "Poll"),
                             ("rollback", "Rollback"),
-                            ("recovery", "Recovery"),
                         ],
                         max_length=20,
                     ),

@@ -23,6 +23,9 @@ from demo.tools import ROOT
 
 COPIED = ("admin_management", "webhooks", "demo", "bench", "tests", "pyproject.toml", "README.md")
 
+PATIENCE = 300.0
+"""Seconds for a test. One that goes on for ever without the guard has noticed that it is gone."""
+
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-header")
 
 
@@ -539,15 +542,19 @@ def is_caught(mutation: Mutation, folder: Path) -> bool:
 
 def passes(test: str, folder: Path) -> bool:
     """Raises SystemExit if it cannot be executed, or there is no such test."""
-    done = subprocess.run(
-        (*PYTEST, *shlex.split(test)),
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            (*PYTEST, *shlex.split(test)),
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        return False
     if done.returncode not in (0, 1):
         raise SystemExit(f"{test} cannot be executed\n{done.stdout}")
     return done.returncode == 0

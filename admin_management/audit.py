@@ -51,9 +51,9 @@ class Happening:
     at: datetime | None = None
     facts: dict[str, object] = field(default_factory=dict)
 
-    def numbered(self, seq: int, *, run: str | None, now: datetime) -> dict[str, object]:
-        """The columns of its event, all but ``run_id``; its facts name the run."""
+    def numbered(self, seq: int, *, run_id: object, now: datetime) -> dict[str, object]:
+        """The columns of its event. Its facts name the run too, if it is about one."""
         at = (self.at or now).astimezone(UTC)
-        facts = self.facts | {"run": run} if run else self.facts
+        facts = self.facts | {"run": str(run_id)} if run_id else self.facts
         text = canonical_text(seq=seq, at=at, kind=self.kind, actor=self.actor, facts=facts)
-        return {"seq": seq, "at": at, "kind": self.kind, "text": text}
+        return {"seq": seq, "at": at, "kind": self.kind, "run_id": run_id, "text": text}

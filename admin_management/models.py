@@ -214,6 +214,22 @@ class Run(models.Model):
             return None
         return Hold.objects.in_force(self.node)
 
+    @property
+    def end(self) -> Happening:
+        """The last thing to tell of this run, once it has ended."""
+        return Happening(
+            kind=Kind.FINISHED,
+            actor=self.actor_name,
+            at=self.finished_at,
+            facts={
+                "status": self.status,
+                "from_revision": self.from_revision,
+                "to_revision": self.to_revision,
+                "failed_step": self.failed_step,
+                "message": self.message,
+            },
+        )
+
     def grant(self, wishes: dict[str, bool]) -> bool:
         """Add wishes to this waiting run. False, and nothing is changed, if it waits no longer."""
         if not Run.objects.filter(pk=self.pk).queued().update(**wishes):
@@ -230,8 +246,8 @@ class Run(models.Model):
                 return False
             for name, value in end.items():
                 setattr(self, name, value)
-            AuditEvent.objects.append(Kind.CANCEL_REQUESTED, actor=actor, run=self, **facts)
-            AuditEvent.objects.record_end(self)
+            cancelled = Happening(kind=Kind.CANCEL_REQUESTED, actor=actor, facts=facts)
+            AuditEvent.objects.append_all([cancelled, self.end], run=self)
         return True
 
     def claim(self) -> bool:
@@ -655,8 +671,7 @@ class AuditEventManager(FromAuditEventQuerySet["AuditEvent"]):
             # After the number, so that the times of what happens now grow with the numbers.
             now = timezone.now()
             for seq, happening in enumerate(happenings, first):
-                columns = happening.numbered(seq, run=str(run.pk) if run else None, now=now)
-                insert_event(run_id=run_id, **columns)
+                insert_event(**happening.numbered(seq, run_id=run_id, now=now))
 
     def record_run(self, run: Run, steps: list[StepRun]) -> None:
         """The events of a run that has ended. Call it once, in the run's own transaction."""
@@ -676,22 +691,7 @@ class AuditEventManager(FromAuditEventQuerySet["AuditEvent"]):
             )
             for step in steps
         ]
-        self.append_all([started, *finished], run=run)
-        self.record_end(run)
-
-    def record_end(self, run: Run) -> None:
-        """The last event of a run."""
-        self.append(
-            Kind.FINISHED,
-            actor=run.actor_name,
-            run=run,
-            at=run.finished_at,
-            status=run.status,
-            from_revision=run.from_revision,
-            to_revision=run.to_revision,
-            failed_step=run.failed_step,
-            message=run.message,
-        )
+        self.append_all([started, *finished, run.end], run=run)
 
 
 class AuditEvent(models.Model):

@@ -100,14 +100,15 @@ def main() -> int:
     options = parser.parse_args()
     report = Report()
     report.say(f"seed {options.seed}, {options.inputs:,} inputs")
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        prepare(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
+        folder = Path(name)
+        prepare(folder)
         # Runs are asked for and not started: they would update this checkout.
         with (
             patch("admin_management.launcher.start_next", nothing),
             patch("webhooks.views.settle", nothing),
         ):
-            is_good = send(options.seed, options.inputs, Path(folder), report.say)
+            is_good = send(options.seed, options.inputs, folder, report.say)
     if options.write:
         report.write("fuzz")
     return 0 if is_good else 1

@@ -8,6 +8,8 @@ import pytest
 from bench.mutations import MUTATIONS, Mutation
 from demo.tools import ROOT
 
+from .named import named_tests_of
+
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.guard)
 def test_what_a_mutation_takes_away_and_who_notices_are_there(mutation: Mutation) -> None:
@@ -19,7 +21,7 @@ def test_what_a_mutation_takes_away_and_who_notices_are_there(mutation: Mutation
         path, _, name = word.partition("::")
         text = (ROOT / path).read_text()
         assert name or wanted, "a named test, and not a whole file"
-        assert not name or re.search(rf"def {name}\b", text)
+        assert not name or name in named_tests_of(ROOT / path)
         assert all(each in text.lower() for each in re.findall(r"\w{4,}", wanted)), wanted
 
 

@@ -1,6 +1,5 @@
 """The README says what is true."""
 
-import ast
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -13,6 +12,8 @@ from admin_management.permissions import Permission
 from admin_management.runner.status import Status
 from webhooks.conf import KEYS
 from webhooks.panel import DOORS
+
+from .named import named_tests_of
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -94,15 +95,3 @@ def test_each_promise_names_a_test_that_exists() -> None:
     assert len(named) > 50
     for path, name in named:
         assert name in named_tests_of(ROOT / path), f"{path} has no {name}"
-
-
-def named_tests_of(path: Path) -> set[str]:
-    """Their names as pytest takes them, those of a class behind its name."""
-    module = ast.parse(path.read_text(encoding="utf-8"))
-    classes = [each for each in module.body if isinstance(each, ast.ClassDef)]
-    methods = {f"{each.name}::{name}" for each in classes for name in functions_of(each)}
-    return {*functions_of(module), *methods}
-
-
-def functions_of(body: ast.Module | ast.ClassDef) -> list[str]:
-    return [each.name for each in body.body if isinstance(each, ast.FunctionDef)]

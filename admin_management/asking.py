@@ -58,7 +58,11 @@ def ask(
     if options.get("force"):
         require_recent_login(request)
     requester = requester_of(request)
-    return launcher.request_update(trigger=trigger, requester=requester, reason=reason, **options)
+    run, is_new = launcher.request_update(
+        trigger=trigger, requester=requester, reason=reason, **options
+    )
+    # Of a run that it joins only the key is loaded, and this one is going to be shown.
+    return (run if is_new else Run.objects.get(pk=run.pk)), is_new
 
 
 def ask_once(

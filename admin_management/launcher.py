@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -84,8 +85,9 @@ def request_update(
 ) -> tuple[Run, bool]:
     """Ask for an update. Returns the run that will serve the request, and whether it is new.
 
-    When an update already waits the request joins it. Starts a runner once the surrounding
-    transaction is committed; never waits for it. Safe to call from many processes at once.
+    When an update already waits the request joins it, and only the key of that is loaded. Starts a
+    runner once the surrounding transaction is committed; never waits for it. Safe to call from many
+    processes at once.
     ``expected`` is the revision that the requester has seen at the remote, if it has looked;
     ``also`` is what the audit log shall tell beside, of the same run.
     Raises ReasonMissingError for an overridden hold without a reason.
@@ -103,7 +105,8 @@ def request_update(
             reason=reason,
             to_revision=expected,
         )
-        hold = run.hold
+        # Whoever joins a run is held as long as that is.
+        hold = run.hold if is_new else None
         asked = Happening(
             kind=Kind.REQUESTED if is_new else Kind.COALESCED,
             actor=requester.name,
@@ -120,13 +123,10 @@ def request_update(
         hold = Hold.objects.in_force() if options.get("override_hold") else None
         if hold:
             hold.remember(Kind.HOLD_OVERRIDDEN, requester.name, run=run, reason=reason)
+        done, name = "requested" if is_new else "joined", plain(requester.name)
+        told = partial(logger.info, "Update %s by %s", done, name, extra=_extra(run))
+        transaction.on_commit(told)
         transaction.on_commit(start_next)
-    logger.info(
-        "Update %s by %s",
-        "requested" if is_new else "joined",
-        plain(requester.name),
-        extra=_extra(run),
-    )
     return run, is_new
 
 
@@ -203,11 +203,11 @@ def release_updates(*, requester: Requester) -> Hold:
 def start_next() -> None:
     """Let a runner go for the waiting run of this machine, if nobody runs and nothing holds it."""
     try:
+        if not _may_start():
+            return
         state = _find_state()
     except (NotAGitCheckoutError, WrongUserError) as error:
         _fail_waiting_runs(str(error))
-        return
-    if not _may_start(state):
         return
     state.create()
     Hold.objects.end_expired()
@@ -226,19 +226,25 @@ def start_next() -> None:
                 return
 
 
-def _may_start(state: StateDirectory) -> bool:
+def _may_start() -> bool:
     """Whether nobody holds the lock, asked first because it takes less than to ask the queue.
 
     Whoever holds it looks at the queue after letting go, and finds what is committed by now. The
     same goes for who is turned away by this very look.
     """
     try:
-        lock = Lock.try_acquire(state.lock)
-    except FileNotFoundError:  # nobody has ever run here
+        lock = Lock.try_acquire(_lock_of(AdminManagementSettings.load().checkout))
+    except FileNotFoundError:  # nobody has ever run here, or the git directory is elsewhere now
         return True
     if lock is not None:
         lock.release()
     return lock is not None
+
+
+@lru_cache(maxsize=1)
+def _lock_of(checkout: Path) -> Path:
+    """Found once, because each push looks at it. Raises what ``_find_state`` does."""
+    return _find_state().lock
 
 
 def settle() -> int:

@@ -307,8 +307,8 @@ def running_on(node: str) -> models.QuerySet[Run]:
 
 @Prepared
 def waiting_updates_of(node: str) -> models.QuerySet[Run]:
-    """The update of this machine that waits; not a rollback."""
-    return Run.objects.queued().filter(node=node, target_revision="")
+    """The update of this machine that waits; not a rollback. Its key is all that most ask of it."""
+    return Run.objects.queued().filter(node=node, target_revision="").only("pk")
 
 
 class StepRun(models.Model):
@@ -670,8 +670,11 @@ class AuditEventManager(FromAuditEventQuerySet["AuditEvent"]):
             first = AuditHead.advance(len(happenings))
             # After the number, so that the times of what happens now grow with the numbers.
             now = timezone.now()
-            for seq, happening in enumerate(happenings, first):
-                insert_event(**happening.numbered(seq, run_id=run_id, now=now))
+            numbered = (
+                each.numbered(seq, run_id=run_id, now=now)
+                for seq, each in enumerate(happenings, first)
+            )
+            insert_event(*numbered)
 
     def record_run(self, run: Run, steps: list[StepRun]) -> None:
         """The events of a run that has ended. Call it once, in the run's own transaction."""
@@ -700,8 +703,10 @@ class AuditEvent(models.Model):
     ``text`` is the event itself, in canonical JSON; the other columns only help to find it.
     """
 
-    seq = models.PositiveBigIntegerField(primary_key=True)
-    at = models.DateTimeField(db_index=True)
+    # Not a big integer: SQLite would keep an index of it beside the table
+    # (https://sqlite.org/lang_createtable.html#rowid).
+    seq = models.IntegerField(primary_key=True)
+    at = models.DateTimeField()
     kind = models.CharField(max_length=30)
     run_id = models.UUIDField(null=True)
     text = models.TextField()

@@ -3,7 +3,7 @@
 
 def plain(text: str) -> str:
     """On one line, with nothing that a terminal obeys."""
-    return "".join(map(_plain_character, text))
+    return text if text.isprintable() else "".join(map(_plain_character, text))
 
 
 def _plain_character(character: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import CharField, Model, QuerySet, TextField
+from django.db.models import CharField, IntegerField, Model, QuerySet, TextField
 
 Row = TypeVar("Row", bound=Model)
 
@@ -26,7 +26,7 @@ class Prepared(Generic[Row]):
 
     It is called once, with blanks. So it must not look at its arguments, nor at anything that
     changes, and its lookups must use them as they are: ``exact`` does, ``contains`` does not. The
-    queryset loads whole rows and nothing beside them.
+    queryset loads rows, whole or ``only()`` in part, and nothing beside them.
     """
 
     def __init__(self, build: Callable[..., QuerySet[Row]]) -> None:
@@ -71,13 +71,20 @@ class Prepared(Generic[Row]):
 
     @cached_property
     def _columns(self) -> list[str]:
-        return [field.attname for field in self._queryset.model._meta.concrete_fields]
+        return [field.attname for field in self._fields]
+
+    @cached_property
+    def _fields(self) -> list[Any]:
+        """What is loaded: all, or what ``only()`` names."""
+        named: Any = self._queryset.query.get_select_mask()
+        fields = self._queryset.model._meta.concrete_fields
+        return [field for field in fields if not named or field in named]
 
     @cached_property
     def _conversions(self) -> list[tuple[int, Any, list[Callable[..., Any]]]]:
         """What makes Python's values of the database's, by the position of the column."""
-        meta = self._queryset.model._meta
-        columns = [field.get_col(meta.db_table) for field in meta.concrete_fields]
+        table = self._queryset.model._meta.db_table
+        columns = [field.get_col(table) for field in self._fields]
         converters = [
             connection.ops.get_db_converters(column) + column.get_db_converters(connection)
             for column in columns
@@ -103,39 +110,40 @@ def _compiled(queryset: QuerySet[Any, Any]) -> str:
 
 
 class PreparedInsert:
-    """Stores a new row of a model, without ``pre_save`` and signals.
+    """Stores new rows of a model, without ``pre_save`` and signals.
 
-    Texts must be ``str``: what is given for them is stored as it is.
+    Texts must be ``str`` and numbers ``int``: they are stored as they are. Nobody is told the key
+    that the database makes.
     """
 
     def __init__(self, model: type[Model]) -> None:
-        meta = model._meta
-        self._table, self._key = meta.db_table, meta.auto_field
+        self._table = model._meta.db_table
         self._fields = {
-            field.attname: field for field in meta.concrete_fields if field is not self._key
+            field.attname: field
+            for field in model._meta.concrete_fields
+            if field is not model._meta.auto_field
         }
-        # Most columns are texts, which no database wants converted.
+        # Most columns are texts and numbers, which no database wants converted.
         self._converted = {
             name: field
             for name, field in self._fields.items()
-            if not isinstance(field, CharField | TextField)
+            if not isinstance(field, CharField | TextField | IntegerField)
         }
 
-    def __call__(self, **values: Any) -> Any:
-        """Store all its values but the key that the database makes; returns that, or None.
+    def __call__(self, *rows: dict[str, Any]) -> None:
+        """Store them all.
 
-        Raises IntegrityError, and TypeError if it is not a value for each column.
+        Raises IntegrityError, and TypeError if one has not a value for each column.
         """
-        if values.keys() != self._fields.keys():
-            raise TypeError(f"Values are wanted for {', '.join(self._fields)}.")
         database = connections[DEFAULT_DB_ALIAS]
-        for name, field in self._converted.items():
-            values[name] = field.get_db_prep_save(values[name], database)
+        for row in rows:
+            if row.keys() != self._fields.keys():
+                raise TypeError(f"Values are wanted for {', '.join(self._fields)}.")
+            for name, field in self._converted.items():
+                if row[name] is not None:
+                    row[name] = field.get_db_prep_save(row[name], database)
         with database.cursor() as cursor:
-            cursor.execute(self._sql, values)
-            if self._key is None:
-                return None
-            return cursor.fetchone()[0] if self._is_told_the_key else cursor.lastrowid
+            cursor.executemany(self._sql, rows)
 
     @property
     def names(self) -> Iterable[str]:
@@ -143,16 +151,8 @@ class PreparedInsert:
         return self._fields
 
     @cached_property
-    def _is_told_the_key(self) -> bool:
-        """Not by SQLite before 3.35."""
-        return connection.features.can_return_columns_from_insert
-
-    @cached_property
     def _sql(self) -> str:
         quoted = connection.ops.quote_name
         columns = ", ".join(quoted(str(field.column)) for field in self._fields.values())
         blanks = ", ".join(f"%({name})s" for name in self._fields)
-        sql = f"INSERT INTO {quoted(self._table)} ({columns}) VALUES ({blanks})"  # noqa: S608 - names
-        if self._key is not None and self._is_told_the_key:
-            sql += f" RETURNING {quoted(str(self._key.column))}"
-        return sql
+        return f"INSERT INTO {quoted(self._table)} ({columns}) VALUES ({blanks})"  # noqa: S608 - names

@@ -53,8 +53,14 @@ FROM_PAYLOAD = tuple(each.name for each in fields(Payload) if each.name != "dele
 SAID = (*FROM_PAYLOAD, "body_sha256")
 """The columns that hold what a delivery has said."""
 
+Said = Mapping[str, Any]
+"""The columns of a delivery by name, before there is a row of it."""
+
 LOGGED = ("repository", "ref", "before", "after", "sender", "body_sha256")
 """Those of them that the audit log tells."""
+
+
+ACCEPTED = {"outcome": Outcome.REQUESTED.value, "reason": ""}
 
 
 class DeliveryManager(models.Manager["Delivery"]):
@@ -70,6 +76,13 @@ class DeliveryManager(models.Manager["Delivery"]):
         found = self.same_as(delivery_id, body_sha256).select_for_update()
         own = next((each for each in found if each.delivery_id == delivery_id), None)
         return own, next((each for each in found if each is not own), None)
+
+    def accept(self, said: Said, run: Run) -> None:
+        """Write down a new one that led to ``run``.
+
+        Raises IntegrityError if its id is known, or its body by a request that led to a run.
+        """
+        insert_delivery({**said, **ACCEPTED, "run_id": run.pk})
 
     def same_as(self, delivery_id: str, body_sha256: str) -> "models.QuerySet[Delivery]":
         """What came under this id, or brought this body and led to a run."""
@@ -102,15 +115,20 @@ class Delivery(models.Model):
     outcome = models.CharField(max_length=20, choices=Outcome)
     reason = models.CharField(max_length=500, blank=True)
     run = models.ForeignKey(
-        Run, null=True, blank=True, on_delete=models.SET_NULL, related_name="deliveries"
+        Run,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="deliveries",
+        # It is followed the other way only when a run is deleted.
+        db_index=False,
     )
     received_at = models.DateTimeField(default=timezone.now)
 
     objects: ClassVar[DeliveryManager] = DeliveryManager()
 
     class Meta:
-        ordering = ("-received_at", "-id")
-        indexes = (models.Index(fields=["-received_at", "-id"]),)
+        ordering = ("-id",)
         constraints = (
             models.UniqueConstraint(
                 fields=["body_sha256"],
@@ -123,16 +141,18 @@ class Delivery(models.Model):
     def __str__(self) -> str:
         return f"{self.delivery_id} {self.event}"
 
-    @classmethod
-    def of(cls, payload: Payload, body: bytes, *, address: str | None, **facts: Any) -> Self:
-        """A new one, not stored yet, which asks for nothing so far."""
-        return cls(
+    @staticmethod
+    def columns_of(payload: Payload, body: bytes, *, address: str | None, **facts: str) -> Said:
+        """Those of a new one, which asks for nothing so far."""
+        return {
             **{name: getattr(payload, name) for name in FROM_PAYLOAD},
-            body_sha256=hashlib.sha256(body).hexdigest(),
-            outcome=(Outcome.PING if payload.event == "ping" else Outcome.IGNORED).value,
-            address=sender_of(address),
+            "body_sha256": hashlib.sha256(body).hexdigest(),
+            "outcome": (Outcome.PING if payload.event == "ping" else Outcome.IGNORED).value,
+            "address": sender_of(address),
+            "run_id": None,
+            "received_at": timezone.now(),
             **facts,
-        )
+        }
 
     @property
     def led_to_a_run(self) -> bool:
@@ -153,18 +173,18 @@ class Delivery(models.Model):
         if not self._state.adding:
             self.save()
             return
-        self.pk = insert_delivery(**{name: getattr(self, name) for name in insert_delivery.names})
+        insert_delivery({name: getattr(self, name) for name in insert_delivery.names})
         self._state.adding = False
 
-    def repeat(self, said: "Delivery") -> None:
+    def repeat(self, said: Said) -> None:
         """Write down that this ping came once more: how the webhook is set up may have changed."""
         self._say(said)
-        self.received_at = said.received_at
+        self.received_at = said["received_at"]
         self.save()
 
-    def _say(self, said: "Delivery") -> None:
+    def _say(self, said: Said) -> None:
         for name in (*SAID, "secret", "source", "address"):
-            setattr(self, name, getattr(said, name))
+            setattr(self, name, said[name])
 
     def set_replayed(self, earlier: "Delivery") -> None:
         """Write down that this delivery is ``earlier`` under another id, and asks for nothing."""
@@ -172,7 +192,7 @@ class Delivery(models.Model):
         self.reason = f"the body of delivery {earlier.delivery_id}, which led to an update"
         self._store()
 
-    def accept(self, run: Run, *, said: "Delivery") -> None:
+    def accept(self, said: Said, run: Run) -> None:
         """Write down that this delivery, saying what ``said`` says, led to ``run``.
 
         Raises IntegrityError like ``keep``, and if its body led to a run at this moment.
@@ -181,13 +201,14 @@ class Delivery(models.Model):
         self.run, self.outcome, self.reason = run, Outcome.REQUESTED.value, ""
         self._store()
 
-    def acceptance(self, actor: str) -> Happening:
-        """What the audit log tells of it; another ``actor`` may have asked for the run it joins."""
-        facts = {"delivery": self.delivery_id} | {name: getattr(self, name) for name in LOGGED}
-        return Happening(kind=Kind.DELIVERY_ACCEPTED, actor=actor, facts=facts)
-
 
 insert_delivery = PreparedInsert(Delivery)
+
+
+def acceptance(said: Said, actor: str) -> Happening:
+    """What the audit log tells of it; another ``actor`` may have asked for the run it joins."""
+    facts = {"delivery": said["delivery_id"]} | {name: said[name] for name in LOGGED}
+    return Happening(kind=Kind.DELIVERY_ACCEPTED, actor=actor, facts=facts)
 
 
 @Prepared

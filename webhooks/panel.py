@@ -122,7 +122,9 @@ def _for(source: Source) -> str:
 
 def _read(source: Source) -> SourcePanel:
     secrets = list(Secret.objects.active_of(source.name)) if not source.has_secret else []
-    ping = Delivery.objects.filter(outcome=Outcome.PING, source=source.name).first()
+    pings = Delivery.objects.filter(outcome=Outcome.PING, source=source.name)
+    # One that came once more has an old number.
+    ping = pings.order_by("-received_at").first()
     return SourcePanel(
         source=source,
         problem=_why_closed(source, secrets),

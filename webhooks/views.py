@@ -4,7 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from threading import Lock
 
@@ -34,7 +34,7 @@ from .exceptions import (
 )
 from .github import Verifier, parse, read_signature
 from .keyring import Key, keys_of
-from .models import WINDOW, Delivery, Outcome
+from .models import ACCEPTED, WINDOW, Delivery, Outcome, Said, acceptance
 from .tally import TALLY
 
 logger = logging.getLogger("webhooks")
@@ -78,8 +78,7 @@ def _receive(request: HttpRequest) -> HttpResponse:
         content_type=_header(request, "Content-Type"),
         body=body,
     )
-    delivery = partial(
-        Delivery.of,
+    said = Delivery.columns_of(
         payload,
         body,
         delivery_id=delivery_id,
@@ -88,13 +87,16 @@ def _receive(request: HttpRequest) -> HttpResponse:
         source=key.source.name,
         address=address_of(request),
     )
-    new = delivery()
     with _in_turn():
+        if not said["reason"]:
+            # Hardly ever is its id or body known, so it is not asked first.
+            with suppress(IntegrityError):
+                return _accept(request, said)
         try:
-            return _record(request, new)
+            return _record(request, said)
         except IntegrityError:
             # The same id or body came twice at this moment: the other one is there now.
-            return _record(request, delivery())
+            return _record(request, said)
 
 
 @contextmanager
@@ -112,20 +114,29 @@ def _in_turn() -> Iterator[None]:
             TURN.release()
 
 
-def _record(request: HttpRequest, new: Delivery) -> HttpResponse:
-    """Write a delivery down, and ask for a run if it is one that does."""
+def _accept(request: HttpRequest, said: Said) -> HttpResponse:
+    """Write down a push and ask for a run. Raises IntegrityError if its id or body is known."""
+    with transaction.atomic():
+        run = _request_update(request, said)
+        Delivery.objects.accept(said, run)
+    return _json(202, **ACCEPTED, run=str(run.pk))
+
+
+def _record(request: HttpRequest, said: Said) -> HttpResponse:
+    """Write down a delivery that may be known, and ask for a run if it still has to."""
+    new = Delivery(**said)
     with transaction.atomic():
         own, earlier = Delivery.objects.find(new.delivery_id, new.body_sha256)
         delivery = own or new
         is_old = earlier is not None or (delivery.led_to_a_run and not delivery.never_ran)
         if not is_old and not new.reason:
-            delivery.accept(_request_update(request, new), said=new)
+            delivery.accept(said, _request_update(request, said))
             return _answer(delivery, 202)
         # Under the id of yet another delivery a replay must not change what that one has said.
         if earlier and not delivery.led_to_a_run and delivery.body_sha256 == new.body_sha256:
             delivery.set_replayed(earlier)
         elif own and own.outcome == new.outcome == Outcome.PING:
-            own.repeat(new)
+            own.repeat(said)
         delivery.keep()
     if is_old:
         _settle()
@@ -206,18 +217,20 @@ def _token(request: HttpRequest, header: str) -> str:
     return value
 
 
-def _request_update(request: HttpRequest, push: Delivery) -> Run:
+def _request_update(request: HttpRequest, push: Said) -> Run:
     """Ask for a run. When this is committed the launcher also settles what has ended."""
-    branch = push.ref.removeprefix("refs/heads/")
-    by = f" by {push.sender}" if push.sender else ""
-    actor = f"GitHub: {push.sender}" if push.sender else "GitHub"
+    branch, sender = push["ref"].removeprefix("refs/heads/"), push["sender"]
+    by = f" by {sender}" if sender else ""
+    actor = f"GitHub: {sender}" if sender else "GitHub"
     run, _ = request_update(
         trigger=Trigger.WEBHOOK,
         requester=Requester(name=actor, address=address_of(request)),
-        reason=f"push of {push.after[:7]} to {branch}{by}",
-        also=[push.acceptance(actor)],
+        reason=f"push of {push['after'][:7]} to {branch}{by}",
+        also=[acceptance(push, actor)],
     )
-    logger.info("Delivery %s accepted", push.delivery_id, extra={"run": str(run.pk)})
+    extra = {"run": str(run.pk)}
+    told = partial(logger.info, "Delivery %s accepted", push["delivery_id"], extra=extra)
+    transaction.on_commit(told)
     return run
 
 

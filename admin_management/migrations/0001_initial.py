@@ -18,8 +18,8 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="AuditEvent",
             fields=[
-                ("seq", models.PositiveBigIntegerField(primary_key=True, serialize=False)),
-                ("at", models.DateTimeField(db_index=True)),
+                ("seq", models.IntegerField(primary_key=True, serialize=False)),
+                ("at", models.DateTimeField()),
                 ("kind", models.CharField(max_length=30)),
                 ("run_id", models.UUIDField(null=True)),
                 ("text", models.TextField()),

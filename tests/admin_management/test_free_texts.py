@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import StringIO
 from typing import Any
 
@@ -15,6 +15,7 @@ from django.db import DataError, models, transaction
 from django.test import Client
 from django.urls import reverse
 
+from admin_management import launcher
 from admin_management.audit import Kind
 from admin_management.cancelling import cancel_update
 from admin_management.conf import AdminManagementSettings, node
@@ -120,6 +121,27 @@ def hold_and_release(who: Requester, text: str) -> None:
     release_updates(requester=who)
 
 
+Logged = Callable[[Callable[[], object]], list[str]]
+
+
+@pytest.fixture
+def logged(
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: Any,
+) -> Logged:
+    """What is logged of an action until it is committed; no runner is let go."""
+
+    def lines_of(act: Callable[[], object]) -> list[str]:
+        monkeypatch.setattr(launcher, "start_next", lambda: None)
+        caplog.set_level(logging.INFO, "admin_management")
+        with django_capture_on_commit_callbacks(execute=True):
+            act()
+        return caplog.messages
+
+    return lines_of
+
+
 @pytest.mark.parametrize(
     ("ask", "kind"),
     [
@@ -137,13 +159,12 @@ def hold_and_release(who: Requester, text: str) -> None:
     ids=["to update", "to hold", "to release", "to cancel"],
 )
 def test_a_name_and_a_reason_at_the_shell(
-    staff: Client, ask: Any, kind: Kind, text: str, caplog: pytest.LogCaptureFixture
+    staff: Client, ask: Any, kind: Kind, text: str, logged: Logged
 ) -> None:
     """A program's arguments and its user's name may be bytes that are no text."""
-    caplog.set_level(logging.INFO, "admin_management")
-    ask(Requester(name=text), text)
-    assert all(line.isprintable() for line in caplog.messages)
-    assert caplog.messages
+    lines = logged(lambda: ask(Requester(name=text), text))
+    assert all(line.isprintable() for line in lines)
+    assert lines
     name = storable(text)[:LONGEST_NAME]
     assert [event["actor"] for event in events_of(kind)] == [name]
     assert (

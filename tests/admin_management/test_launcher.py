@@ -210,6 +210,18 @@ def test_a_checkout_that_is_not_a_git_work_tree_fails_the_run_with_a_sentence(
     assert settle() == 0
 
 
+def test_a_git_directory_that_has_gone_meanwhile_fails_the_run_too(
+    checkout: Checkout, spawned: list[Plan]
+) -> None:
+    start_next()
+    (checkout.path / ".git").rename(checkout.path / "elsewhere")
+    run, _ = ask()
+    start_next()
+    run.refresh_from_db()
+    assert spawned == []
+    assert (run.status, "not inside a git work tree" in run.message) == (Status.FAILED, True)
+
+
 def test_a_run_waits_for_the_one_before_it_even_where_the_work_tree_is_gone(
     tmp_path: Path, settings: Any
 ) -> None:

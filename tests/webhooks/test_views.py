@@ -23,7 +23,7 @@ from admin_management.models import AuditEvent, Run, Trigger
 from tests.conftest import Checkout
 from webhooks import views
 from webhooks.body import MAX_SIZE
-from webhooks.models import Delivery, DeliveryManager, Outcome, Refusal
+from webhooks.models import Delivery, DeliveryManager, Outcome, Refusal, Said
 
 from . import payloads
 from .conftest import Deliver
@@ -136,11 +136,27 @@ def test_a_push_that_joins_is_still_the_pusher_s_in_the_audit_log(deliver: Deliv
     assert actors == ["alice", "GitHub: octocat", "GitHub: octocat"]
 
 
-def test_a_push_is_logged_with_its_run(deliver: Deliver, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="webhooks")
-    deliver(push())
-    record = next(each for each in caplog.records if each.name == "webhooks")
-    assert vars(record)["run"] == str(Run.objects.get().pk)
+@pytest.mark.django_db(transaction=True)
+def test_a_push_is_logged_with_its_run_once_it_is_accepted(
+    deliver: Deliver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "start_next", lambda: None)
+    caplog.set_level(logging.INFO)
+    deliver(push(), X_GitHub_Delivery="1")
+    run = str(Run.objects.get().pk)
+    told = [
+        (each.getMessage(), vars(each)["run"])
+        for each in caplog.records
+        if each.name in ("webhooks", "admin_management")
+    ]
+    assert told == [
+        ("Update requested by GitHub: octocat", run),
+        ("Delivery 1 accepted", run),
+    ]
+    caplog.clear()
+    deliver(push(), X_GitHub_Delivery="1")
+    assert "accepted" not in caplog.text
+    assert "by GitHub" not in caplog.text
 
 
 def test_a_runner_is_let_go_after_the_commit(
@@ -621,7 +637,7 @@ def test_a_failure_after_the_request_leaves_neither_delivery_nor_run(
     def fail(*_: object, **__: object) -> None:
         raise OperationalError("disk I/O error")
 
-    monkeypatch.setattr(Delivery, "accept", fail)
+    monkeypatch.setattr(DeliveryManager, "accept", fail)
     assert deliver(push()).status_code == 503
     assert nothing_is_stored()
 
@@ -653,15 +669,15 @@ def test_threads_write_one_after_the_other(
     turn = Turn()
     written: list[str] = []
 
-    def record(_: object, delivery: Delivery) -> HttpResponse:
-        written.append(f"{delivery.delivery_id} begins")
+    def accept(_: object, push: Said) -> HttpResponse:
+        written.append(f"{push['delivery_id']} begins")
         assert turn.somebody_waits.wait(PATIENCE)
-        written.append(f"{delivery.delivery_id} ends")
+        written.append(f"{push['delivery_id']} ends")
         return HttpResponse()
 
     monkeypatch.setattr(views, "TURN", turn)
     monkeypatch.setattr(views, "LONGEST_WAIT", PATIENCE)
-    monkeypatch.setattr(views, "_record", record)
+    monkeypatch.setattr(views, "_accept", accept)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda name: deliver(push(), X_GitHub_Delivery=name), ("1", "2")))
     first, second = (line.split()[0] for line in written[::2])

@@ -116,6 +116,7 @@ class Migration(migrations.Migration):
                     "run",
                     models.ForeignKey(
                         blank=True,
+                        db_index=False,
                         null=True,
                         on_delete=django.db.models.deletion.SET_NULL,
                         related_name="deliveries",
@@ -125,12 +126,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name_plural": "deliveries",
-                "ordering": ("-received_at", "-id"),
-                "indexes": [
-                    models.Index(
-                        fields=["-received_at", "-id"], name="github_webh_receive_57bb6e_idx"
-                    )
-                ],
+                "ordering": ("-id",),
                 "constraints": [
                     models.UniqueConstraint(
                         condition=models.Q(("outcome", "requested")),

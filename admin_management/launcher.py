@@ -105,20 +105,8 @@ def request_update(
             reason=reason,
             to_revision=expected,
         )
-        # Whoever joins a run is held as long as that is.
-        hold = run.hold if is_new else None
-        asked = Happening(
-            kind=Kind.REQUESTED if is_new else Kind.COALESCED,
-            actor=requester.name,
-            facts={
-                "trigger": trigger,
-                "reason": reason,
-                "address": requester.address,
-                "hold": hold and hold.pk,
-                **PLAIN,
-                **options,
-            },
-        )
+        facts: dict[str, object] = {"trigger": trigger, "reason": reason, **PLAIN, **options}
+        asked = _asked(run, requester, facts, is_new=is_new)
         AuditEvent.objects.append_all([asked, *also], run=run)
         hold = Hold.objects.in_force() if options.get("override_hold") else None
         if hold:
@@ -128,6 +116,16 @@ def request_update(
         transaction.on_commit(told)
         transaction.on_commit(start_next)
     return run, is_new
+
+
+def _asked(run: Run, requester: Requester, facts: dict[str, object], *, is_new: bool) -> Happening:
+    """What the audit log tells of a request for an update."""
+    facts["address"] = requester.address
+    if is_new:  # whoever joins a run is held as long as that is
+        hold = run.hold
+        facts["hold"] = hold and hold.pk
+    kind = Kind.REQUESTED if is_new else Kind.COALESCED
+    return Happening(kind=kind, actor=requester.name, facts=facts)
 
 
 def request_rollback(run: Run, *, requester: Requester, reason: str) -> Run:

@@ -308,7 +308,7 @@ def running_on(node: str) -> models.QuerySet[Run]:
 @Prepared
 def waiting_updates_of(node: str) -> models.QuerySet[Run]:
     """The update of this machine that waits; not a rollback. Its key is all that most ask of it."""
-    return Run.objects.queued().filter(node=node, target_revision="").only("pk")
+    return Run.objects.queued().filter(node=node, target_revision="").order_by().only("pk")
 
 
 class StepRun(models.Model):
@@ -661,20 +661,17 @@ class AuditEventManager(FromAuditEventQuerySet["AuditEvent"]):
         **facts: object,
     ) -> None:
         """Add an event at the end. Waits for the other writers: ``seq`` has no gaps."""
-        self.append_all([Happening(kind=kind, actor=actor, at=at, facts=facts)], run=run)
+        with transaction.atomic(savepoint=False):
+            self.append_all([Happening(kind=kind, actor=actor, at=at, facts=facts)], run=run)
 
     def append_all(self, happenings: Sequence[Happening], *, run: Run | None) -> None:
-        """Add events at the end, all of one run or of none."""
+        """Add events at the end, all of one run or of none. Call it in a transaction."""
         run_id = run.pk if run else None
-        with transaction.atomic(savepoint=False):
-            first = AuditHead.advance(len(happenings))
-            # After the number, so that the times of what happens now grow with the numbers.
-            now = timezone.now()
-            numbered = (
-                each.numbered(seq, run_id=run_id, now=now)
-                for seq, each in enumerate(happenings, first)
-            )
-            insert_event(*numbered)
+        first = AuditHead.advance(len(happenings))
+        # After the number, so that the times of what happens now grow with the numbers.
+        now = timezone.now()
+        numbered = enumerate(happenings, first)
+        insert_event(*(each.numbered(seq, run_id=run_id, now=now) for seq, each in numbered))
 
     def record_run(self, run: Run, steps: list[StepRun]) -> None:
         """The events of a run that has ended. Call it once, in the run's own transaction."""
@@ -748,7 +745,12 @@ class AuditHead(models.Model):
 
     @classmethod
     def advance(cls, count: int) -> int:
-        """The first of the next ``count``. Its row stays locked until the transaction ends."""
+        """The first of the next ``count``. Its row stays locked until the transaction ends.
+
+        Raises TransactionManagementError if there is none.
+        """
+        if not connection.in_atomic_block:
+            raise transaction.TransactionManagementError("An event is numbered in a transaction.")
         # Said by the ORM this takes twenty times as long, and each push says it.
         params = {"count": count, "only": cls.ONLY}
         with connection.cursor() as cursor:

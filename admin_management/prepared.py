@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import CharField, IntegerField, Model, QuerySet, TextField
+from django.db.models import CharField, DateTimeField, IntegerField, Model, QuerySet, TextField
 
 Row = TypeVar("Row", bound=Model)
 
@@ -109,11 +109,20 @@ def _compiled(queryset: QuerySet[Any, Any]) -> str:
     return compiled
 
 
+def _conversion_of(field: Any) -> Callable[[Any, BaseDatabaseWrapper], Any]:
+    """What makes the database's value of Python's, which is not None."""
+    if isinstance(field, DateTimeField):
+        # What the field itself does first is to parse texts and to look for a time zone.
+        return lambda value, database: database.ops.adapt_datetimefield_value(value)
+    convert: Callable[[Any, BaseDatabaseWrapper], Any] = field.get_db_prep_save
+    return convert
+
+
 class PreparedInsert:
     """Stores new rows of a model, without ``pre_save`` and signals.
 
-    Texts must be ``str`` and numbers ``int``: they are stored as they are. Nobody is told the key
-    that the database makes.
+    Texts must be ``str``, numbers ``int`` and times ``datetime``, with a time zone if the site uses
+    them: they are stored as they are. Nobody is told the key that the database makes.
     """
 
     def __init__(self, model: type[Model]) -> None:
@@ -124,8 +133,8 @@ class PreparedInsert:
             if field is not model._meta.auto_field
         }
         # Most columns are texts and numbers, which no database wants converted.
-        self._converted = {
-            name: field
+        self._conversions = {
+            name: _conversion_of(field)
             for name, field in self._fields.items()
             if not isinstance(field, CharField | TextField | IntegerField)
         }
@@ -139,9 +148,9 @@ class PreparedInsert:
         for row in rows:
             if row.keys() != self._fields.keys():
                 raise TypeError(f"Values are wanted for {', '.join(self._fields)}.")
-            for name, field in self._converted.items():
+            for name, convert in self._conversions.items():
                 if row[name] is not None:
-                    row[name] = field.get_db_prep_save(row[name], database)
+                    row[name] = convert(row[name], database)
         with database.cursor() as cursor:
             cursor.executemany(self._sql, rows)
 

@@ -191,6 +191,20 @@ MUTATIONS = (
         "tests/webhooks/test_body.py -k one_byte_more_is_not",
     ),
     Mutation(
+        "an event is numbered in a transaction",
+        "admin_management/models.py",
+        "        if not connection.in_atomic_block:",
+        "        if False:",
+        "tests/admin_management/test_models.py -k numbers_nothing_outside",
+    ),
+    Mutation(
+        "a replayed push is no other event",
+        "webhooks/models.py",
+        "        if not known_deliveries.exists(delivery_id, body_sha256):\n",
+        "        if True:\n",
+        "tests/webhooks/test_replays.py -k no_other_event_either",
+    ),
+    Mutation(
         "a replayed body asks for nothing",
         "webhooks/views.py",
         "is_old = earlier is not None or (",

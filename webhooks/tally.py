@@ -40,7 +40,7 @@ class Tally:
         minute = timezone.now().replace(second=0, microsecond=0)
         refused: Refused = (sender_of(address), reason, minute)
         with self._lock:
-            if refused not in self._counts and len(self._counts) >= MOST_AT_ONCE:
+            if len(self._counts) >= MOST_AT_ONCE and refused not in self._counts:
                 refused = ("", reason, minute)
             self._counts[refused] += 1
             had_writer, self._has_writer = self._has_writer, True

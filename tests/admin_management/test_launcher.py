@@ -94,6 +94,8 @@ def test_both_requests_are_in_the_audit_log_without_a_gap() -> None:
         (2, "coalesced", "bob"),
     ]
     assert events[1]["facts"]["reason"] == "me too"
+    # Whoever joins is held as long as the run is, which is not for them to tell.
+    assert ["hold" in event["facts"] for event in events] == [True, False]
 
 
 def test_a_forced_request_that_joins_makes_the_waiting_run_forced() -> None:

@@ -8,7 +8,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from admin_management.audit import Kind
+from admin_management.audit import Happening, Kind
 from admin_management.conf import node
 from admin_management.exceptions import AppendOnlyError
 from admin_management.launcher import PLAIN
@@ -312,6 +312,12 @@ class TestTheAuditLog:
             refuse_and_fail()
         AuditEvent.objects.append(Kind.REFUSED)
         assert [event.seq for event in AuditEvent.objects.all()] == [1, 2]
+
+    @pytest.mark.django_db(transaction=True)
+    def test_numbers_nothing_outside_of_a_transaction(self) -> None:
+        with pytest.raises(transaction.TransactionManagementError):
+            AuditEvent.objects.append_all([Happening(kind=Kind.REFUSED)], run=None)
+        assert not AuditHead.objects.exists()
 
     def test_tells_no_earlier_time_than_the_event_before_it_that_it_has_waited_for(
         self, monkeypatch: pytest.MonkeyPatch

@@ -113,7 +113,7 @@ def request_update(
             hold.remember(Kind.HOLD_OVERRIDDEN, requester.name, run=run, reason=reason)
         done, name = "requested" if is_new else "joined", plain(requester.name)
         told = partial(logger.info, "Update %s by %s", done, name, extra=_extra(run))
-        transaction.on_commit(told)
+        transaction.on_commit(told, robust=True)
         transaction.on_commit(start_next)
     return run, is_new
 
@@ -232,7 +232,7 @@ def _may_start() -> bool:
     """
     try:
         lock = Lock.try_acquire(_lock_of(AdminManagementSettings.load().checkout))
-    except FileNotFoundError:  # nobody has ever run here, or the git directory is elsewhere now
+    except OSError:  # nobody has ever run here, or it is elsewhere now, or somebody else's
         return True
     if lock is not None:
         lock.release()

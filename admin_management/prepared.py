@@ -140,7 +140,7 @@ class PreparedInsert:
         }
 
     def __call__(self, *rows: dict[str, Any]) -> None:
-        """Store them all.
+        """Store them all; call it in a transaction, with one at least. The dicts are changed.
 
         Raises IntegrityError, and TypeError if one has not a value for each column.
         """

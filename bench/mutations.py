@@ -205,6 +205,13 @@ MUTATIONS = (
         "tests/webhooks/test_replays.py -k no_other_event_either",
     ),
     Mutation(
+        "a push that the database refuses is looked up",
+        "webhooks/views.py",
+        "            with suppress(IntegrityError):\n",
+        "            with suppress():\n",
+        "tests/webhooks/test_replays.py -k under_another_id_is_recorded",
+    ),
+    Mutation(
         "a replayed body asks for nothing",
         "webhooks/views.py",
         "is_old = earlier is not None or (",

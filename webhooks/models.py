@@ -170,6 +170,7 @@ class Delivery(models.Model):
             self._store()
 
     def _store(self) -> None:
+        """A new one is not told its key: it is good for an answer, and not to be stored again."""
         if not self._state.adding:
             self.save()
             return

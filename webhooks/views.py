@@ -230,7 +230,7 @@ def _request_update(request: HttpRequest, push: Said) -> Run:
     )
     extra = {"run": str(run.pk)}
     told = partial(logger.info, "Delivery %s accepted", push["delivery_id"], extra=extra)
-    transaction.on_commit(told)
+    transaction.on_commit(told, robust=True)
     return run
 
 

@@ -26,6 +26,11 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("seq",),
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("kind", "refused")), fields=["at"], name="refused_at"
+                    )
+                ],
                 "base_manager_name": "objects",
             },
         ),

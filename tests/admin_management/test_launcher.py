@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -222,6 +223,45 @@ def test_a_git_directory_that_has_gone_meanwhile_fails_the_run_too(
     run.refresh_from_db()
     assert spawned == []
     assert (run.status, "not inside a git work tree" in run.message) == (Status.FAILED, True)
+
+
+def test_a_git_directory_that_has_moved_is_found_again(
+    checkout: Checkout, spawned: list[Plan]
+) -> None:
+    start_next()
+    checkout.git("init", "--quiet", "--separate-git-dir", str(checkout.path.parent / "elsewhere"))
+    ask()
+    start_next()
+    assert len(spawned) == 1
+
+
+def test_a_lock_that_somebody_else_owns_now_fails_the_run_with_a_sentence(
+    checkout: Checkout, spawned: list[Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_next()
+
+    def refuse(path: Path) -> Lock | None:
+        raise PermissionError  # as root, who may run these tests, nobody is refused
+
+    monkeypatch.setattr(Lock, "try_acquire", refuse)
+    monkeypatch.setattr("admin_management.launcher.os.geteuid", lambda: 12345)
+    run, _ = ask()
+    start_next()
+    run.refresh_from_db()
+    assert (run.status, "Do it as that user" in run.message) == (Status.FAILED, True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_log_that_fails_keeps_no_run_from_being_started(
+    checkout: Checkout, spawned: list[Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(record: logging.LogRecord) -> bool:
+        return 1 / 0 > 0
+
+    monkeypatch.setattr(launcher.logger, "filters", [fail])
+    monkeypatch.setattr(launcher.logger, "level", logging.INFO)
+    ask()
+    assert len(spawned) == 1
 
 
 def test_a_run_waits_for_the_one_before_it_even_where_the_work_tree_is_gone(

@@ -126,11 +126,15 @@ def test_the_secret_of_the_settings_was_used_last_by_the_newest_delivery(
     page: Any, deliver: Deliver
 ) -> None:
     assert "never used" in page()
-    deliver(ping(), event="ping")
+    deliver(ping(), event="ping", X_GitHub_Delivery="1")
     deliver(push(), X_GitHub_Delivery="2")
     assert "last used <time" in page()
     newest = Delivery.objects.get(delivery_id="2")
     assert read_panel().sources[0].last_used_at == newest.received_at
+    deliver(ping(), event="ping", X_GitHub_Delivery="1")
+    again = Delivery.objects.get(delivery_id="1")
+    assert again.received_at > newest.received_at
+    assert read_panel().sources[0].last_used_at == again.received_at
 
 
 def test_a_ping_of_another_repository_is_said(deliver: Deliver, settings: Any) -> None:

@@ -55,7 +55,7 @@ class Command(BaseCommand):
         self.stdout.write(
             f"Update {run.pk} requested" if is_new else f"Joined the update {run.pk} that waits"
         )
-        run.refresh_from_db()
+        run = Run.objects.get(pk=run.pk)
         if run.is_finished and run.status != Status.SUCCEEDED:
             # It could not even be started.
             raise CommandError(plain(f"{run.status}: {run.message}"))

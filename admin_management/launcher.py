@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -111,9 +111,12 @@ def request_update(
         hold = Hold.objects.in_force() if options.get("override_hold") else None
         if hold:
             hold.remember(Kind.HOLD_OVERRIDDEN, requester.name, run=run, reason=reason)
-        done, name = "requested" if is_new else "joined", plain(requester.name)
-        told = partial(logger.info, "Update %s by %s", done, name, extra=_extra(run))
-        transaction.on_commit(told, robust=True)
+
+        def tell() -> None:
+            done, name = "requested" if is_new else "joined", plain(requester.name)
+            logger.info("Update %s by %s", done, name, extra=_extra(run))
+
+        transaction.on_commit(tell, robust=True)
         transaction.on_commit(start_next)
     return run, is_new
 

@@ -5,7 +5,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache, partial
+from functools import lru_cache
 from threading import Lock
 
 from django.contrib.auth.decorators import login_not_required
@@ -228,9 +228,11 @@ def _request_update(request: HttpRequest, push: Said) -> Run:
         reason=f"push of {push['after'][:7]} to {branch}{by}",
         also=[acceptance(push, actor)],
     )
-    extra = {"run": str(run.pk)}
-    told = partial(logger.info, "Delivery %s accepted", push["delivery_id"], extra=extra)
-    transaction.on_commit(told, robust=True)
+
+    def tell() -> None:
+        logger.info("Delivery %s accepted", push["delivery_id"], extra={"run": str(run.pk)})
+
+    transaction.on_commit(tell, robust=True)
     return run
 
 

@@ -253,15 +253,21 @@ def test_a_lock_that_somebody_else_owns_now_fails_the_run_with_a_sentence(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_log_that_fails_keeps_no_run_from_being_started(
-    checkout: Checkout, spawned: list[Plan], monkeypatch: pytest.MonkeyPatch
+    checkout: Checkout,
+    spawned: list[Plan],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def fail(record: logging.LogRecord) -> bool:
-        return 1 / 0 > 0
+    failed: list[str] = []
 
+    def fail(record: logging.LogRecord) -> bool:
+        failed.append(record.msg)
+        raise ZeroDivisionError
+
+    caplog.set_level(logging.INFO, launcher.logger.name)
     monkeypatch.setattr(launcher.logger, "filters", [fail])
-    monkeypatch.setattr(launcher.logger, "level", logging.INFO)
     ask()
-    assert len(spawned) == 1
+    assert (len(failed), len(spawned)) == (1, 1)
 
 
 def test_a_run_waits_for_the_one_before_it_even_where_the_work_tree_is_gone(

@@ -105,8 +105,8 @@ def request_update(
             reason=reason,
             to_revision=expected,
         )
-        facts: dict[str, object] = {"trigger": trigger, "reason": reason, **PLAIN, **options}
-        asked = _asked(run, requester, facts, is_new=is_new)
+        wishes = {**PLAIN, **options}
+        asked = _asked(run, requester, is_new=is_new, trigger=trigger, reason=reason, **wishes)
         AuditEvent.objects.append_all([asked, *also], run=run)
         hold = Hold.objects.in_force() if options.get("override_hold") else None
         if hold:
@@ -121,7 +121,7 @@ def request_update(
     return run, is_new
 
 
-def _asked(run: Run, requester: Requester, facts: dict[str, object], *, is_new: bool) -> Happening:
+def _asked(run: Run, requester: Requester, *, is_new: bool, **facts: object) -> Happening:
     """What the audit log tells of a request for an update."""
     facts["address"] = requester.address
     if is_new:  # whoever joins a run is held as long as that is
@@ -244,7 +244,7 @@ def _may_start() -> bool:
 
 @lru_cache(maxsize=1)
 def _lock_of(checkout: Path) -> Path:
-    """Found once, because each push looks at it. Raises what ``_find_state`` does."""
+    """Found once a checkout, because each push looks at it. Raises what ``_find_state`` does."""
     return _find_state().lock
 
 

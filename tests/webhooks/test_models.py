@@ -11,7 +11,7 @@ from pytest_django import DjangoAssertNumQueries
 from admin_management.conf import node
 from admin_management.models import Run, Trigger
 from webhooks.github import MAX_NAME, MAX_REF, Payload
-from webhooks.models import SAID, Delivery, Outcome, Said, acceptance
+from webhooks.models import SAID, Delivery, Outcome, Said, acceptance, insert_delivery
 
 from .payloads import AFTER, BEFORE
 
@@ -65,7 +65,8 @@ def test_a_delivery_is_ignored_until_it_is_accepted() -> None:
     assert str(delivery) == "1 push"
     assert not Delivery.objects.exists()
     delivery.keep()
-    assert Delivery.objects.get().reason == "another branch"
+    kept = Delivery.objects.values(*insert_delivery.names).get()
+    assert kept == {name: getattr(delivery, name) for name in insert_delivery.names}
 
 
 def test_a_ping_is_a_ping() -> None:

@@ -58,11 +58,10 @@ def ask(
     if options.get("force"):
         require_recent_login(request)
     requester = requester_of(request)
-    run, is_new = launcher.request_update(
+    run_id, is_new = launcher.request_update(
         trigger=trigger, requester=requester, reason=reason, **options
     )
-    # Of a run that it joins only the key is loaded, and this one is going to be shown.
-    return (run if is_new else Run.objects.get(pk=run.pk)), is_new
+    return Run.objects.get(pk=run_id), is_new
 
 
 def ask_once(

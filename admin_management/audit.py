@@ -4,9 +4,10 @@ No I/O. The rows are ``models.AuditEvent``.
 """
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Kind(StrEnum):
@@ -42,18 +43,17 @@ def canonical_text(*, seq: int, at: datetime, kind: Kind, actor: str, facts: obj
     return _ENCODER.encode(event)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Happening:
+class Happening(NamedTuple):
     """What is worth an event, before the log gives it a number. Without ``at`` it is of now."""
 
     kind: Kind
     actor: str = ""
     at: datetime | None = None
-    facts: dict[str, object] = field(default_factory=dict)
+    facts: Mapping[str, object] = {}
 
     def numbered(self, seq: int, *, run_id: object, now: datetime) -> dict[str, object]:
         """The columns of its event. Its facts name the run too, if it is about one."""
         at = (self.at or now).astimezone(UTC)
-        facts = self.facts | {"run": str(run_id)} if run_id else self.facts
+        facts = {**self.facts, "run": str(run_id)} if run_id else self.facts
         text = canonical_text(seq=seq, at=at, kind=self.kind, actor=self.actor, facts=facts)
         return {"seq": seq, "at": at, "kind": self.kind, "run_id": run_id, "text": text}

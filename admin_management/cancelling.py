@@ -31,7 +31,9 @@ def cancel_update(run: Run, *, requester: Requester, reason: str = "") -> None:
         run.refresh_from_db()
         _check(run)
         _stop(run, who)
-        AuditEvent.objects.append(Kind.CANCEL_REQUESTED, actor=requester.name, run=run, **asked)
+        AuditEvent.objects.append(
+            Kind.CANCEL_REQUESTED, actor=requester.name, run_id=run.pk, **asked
+        )
     logger.warning("Update cancelled %s", plain(who), extra={"run": str(run.pk)})
 
 

@@ -20,6 +20,7 @@ from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self, Unpack
+from uuid import UUID
 
 from django.conf import settings
 from django.db import connections, transaction
@@ -82,12 +83,12 @@ def request_update(
     expected: str = "",
     also: Sequence[Happening] = (),
     **options: Unpack[Options],
-) -> tuple[Run, bool]:
-    """Ask for an update. Returns the run that will serve the request, and whether it is new.
+) -> tuple[UUID, bool]:
+    """Ask for an update. Returns the key of the run that will serve the request, and whether
+    that is new.
 
-    When an update already waits the request joins it, and only the key of that is loaded. Starts a
-    runner once the surrounding transaction is committed; never waits for it. Safe to call from many
-    processes at once.
+    When an update already waits the request joins it. Starts a runner once the surrounding
+    transaction is committed; never waits for it. Safe to call from many processes at once.
     ``expected`` is the revision that the requester has seen at the remote, if it has looked;
     ``also`` is what the audit log shall tell beside, of the same run.
     Raises ReasonMissingError for an overridden hold without a reason.
@@ -96,7 +97,7 @@ def request_update(
         raise ReasonMissingError
     reason = storable(reason)[:LONGEST_REASON]
     with transaction.atomic(savepoint=False):
-        run, is_new = Run.objects.join_or_create(
+        run_id, is_new = Run.objects.join_or_create(
             options,
             trigger=trigger,
             actor_id=requester.user_id,
@@ -106,26 +107,26 @@ def request_update(
             to_revision=expected,
         )
         wishes = {**PLAIN, **options}
-        asked = _asked(run, requester, is_new=is_new, trigger=trigger, reason=reason, **wishes)
-        AuditEvent.objects.append_all([asked, *also], run=run)
+        asked = _asked(requester, is_new=is_new, trigger=trigger, reason=reason, **wishes)
+        AuditEvent.objects.append_all([asked, *also], run_id=run_id)
         hold = Hold.objects.in_force() if options.get("override_hold") else None
         if hold:
-            hold.remember(Kind.HOLD_OVERRIDDEN, requester.name, run=run, reason=reason)
+            hold.remember(Kind.HOLD_OVERRIDDEN, requester.name, run_id=run_id, reason=reason)
 
         def tell() -> None:
             done, name = "requested" if is_new else "joined", plain(requester.name)
-            logger.info("Update %s by %s", done, name, extra=_extra(run))
+            logger.info("Update %s by %s", done, name, extra=_extra(run_id))
 
         transaction.on_commit(tell, robust=True)
         transaction.on_commit(start_next)
-    return run, is_new
+    return run_id, is_new
 
 
-def _asked(run: Run, requester: Requester, *, is_new: bool, **facts: object) -> Happening:
+def _asked(requester: Requester, *, is_new: bool, **facts: object) -> Happening:
     """What the audit log tells of a request for an update."""
     facts["address"] = requester.address
     if is_new:  # whoever joins a run is held as long as that is
-        hold = run.hold
+        hold = None if facts["override_hold"] else Hold.objects.in_force()
         facts["hold"] = hold and hold.pk
     kind = Kind.REQUESTED if is_new else Kind.COALESCED
     return Happening(kind=kind, actor=requester.name, facts=facts)
@@ -156,7 +157,7 @@ def request_rollback(run: Run, *, requester: Requester, reason: str) -> Run:
         AuditEvent.objects.append(
             Kind.REQUESTED,
             actor=requester.name,
-            run=rollback,
+            run_id=rollback.pk,
             trigger=Trigger.ROLLBACK,
             reason=reason,
             address=requester.address,
@@ -165,12 +166,12 @@ def request_rollback(run: Run, *, requester: Requester, reason: str) -> Run:
         )
         hold = Hold.objects.in_force()
         if hold:
-            hold.remember(Kind.HOLD_OVERRIDDEN, requester.name, run=rollback, reason=reason)
+            hold.remember(Kind.HOLD_OVERRIDDEN, requester.name, run_id=rollback.pk, reason=reason)
         else:
             told = f"rolled back to {way.target_revision[:7]}: {reason}"
             hold_updates(requester=requester, reason=told)
         transaction.on_commit(start_next)
-    logger.warning("Rollback requested by %s", plain(requester.name), extra=_extra(rollback))
+    logger.warning("Rollback requested by %s", plain(requester.name), extra=_extra(rollback.pk))
     return rollback
 
 
@@ -352,7 +353,7 @@ def _record(run: Run, progress: Progress) -> bool:
     recorded = run.record(progress)
     if recorded:
         log = logger.info if run.status == Status.SUCCEEDED else logger.error
-        log("Update %s: %s", run.status, plain(run.message), extra=_extra(run))
+        log("Update %s: %s", run.status, plain(run.message), extra=_extra(run.pk))
     return recorded
 
 
@@ -494,5 +495,5 @@ def _await_end(process: subprocess.Popen[bytes], seconds: float) -> None:
         os.close(descriptor)
 
 
-def _extra(run: Run) -> dict[str, str]:
-    return {"run": str(run.pk)}
+def _extra(run_id: UUID) -> dict[str, str]:
+    return {"run": str(run_id)}

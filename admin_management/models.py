@@ -100,8 +100,8 @@ class RunManager(FromRunQuerySet["Run"]):
         except IntegrityError:
             raise ConflictError("A rollback waits already.") from None
 
-    def join_or_create(self, options: Options, **facts: Any) -> tuple["Run", bool]:
-        """The update that waits on this machine, or a new one; and whether it is new.
+    def join_or_create(self, options: Options, **facts: Any) -> tuple[uuid.UUID, bool]:
+        """The key of the update that waits on this machine, or of a new one; and which it is.
 
         Joining is sound because a run looks at the remote only after it was claimed: whatever
         was pushed before the question is in it. What a request wishes for is added to what the
@@ -110,19 +110,23 @@ class RunManager(FromRunQuerySet["Run"]):
         """
         wishes = {name: True for name, wish in options.items() if wish}
         for _ in range(JOINING_TRIES):
-            waiting = next(iter(waiting_updates_of(node())), None)
+            waiting: uuid.UUID | None = waiting_updates_of.first_key(node())
             if waiting is None:
                 try:
                     with transaction.atomic():
-                        return self.create(node=node(), **wishes, **facts), True
+                        return self.create(node=node(), **wishes, **facts).pk, True
                 except IntegrityError:
                     continue
-            if not wishes or waiting.grant(wishes):
+            if not wishes or self.grant(waiting, wishes):
                 return waiting, False
         raise ConflictError(
             "The queue changed too fast, or the transaction around this request cannot see it: ask "
             "again, outside of a repeatable-read transaction."
         )
+
+    def grant(self, waiting: uuid.UUID, wishes: dict[str, bool]) -> bool:
+        """Add wishes to a waiting run. False, and nothing is changed, if it waits no longer."""
+        return bool(self.filter(pk=waiting).queued().update(**wishes))
 
 
 class Run(models.Model):
@@ -230,14 +234,6 @@ class Run(models.Model):
             },
         )
 
-    def grant(self, wishes: dict[str, bool]) -> bool:
-        """Add wishes to this waiting run. False, and nothing is changed, if it waits no longer."""
-        if not Run.objects.filter(pk=self.pk).queued().update(**wishes):
-            return False
-        for name, value in wishes.items():
-            setattr(self, name, value)
-        return True
-
     def cancel(self, message: str, *, actor: str, **facts: Any) -> bool:
         """End this waiting run, for what the message says. False if it waits no longer."""
         end = {"status": Status.CANCELLED, "finished_at": timezone.now(), "message": message}
@@ -247,7 +243,7 @@ class Run(models.Model):
             for name, value in end.items():
                 setattr(self, name, value)
             cancelled = Happening(kind=Kind.CANCEL_REQUESTED, actor=actor, facts=facts)
-            AuditEvent.objects.append_all([cancelled, self.end], run=self)
+            AuditEvent.objects.append_all([cancelled, self.end], run_id=self.pk)
         return True
 
     def claim(self) -> bool:
@@ -307,8 +303,8 @@ def running_on(node: str) -> models.QuerySet[Run]:
 
 @Prepared
 def waiting_updates_of(node: str) -> models.QuerySet[Run]:
-    """The update of this machine that waits; not a rollback. Its key is all that most ask of it."""
-    return Run.objects.queued().filter(node=node, target_revision="").order_by().only("pk")
+    """The update of this machine that waits; not a rollback."""
+    return Run.objects.queued().filter(node=node, target_revision="").order_by()
 
 
 class StepRun(models.Model):
@@ -656,17 +652,16 @@ class AuditEventManager(FromAuditEventQuerySet["AuditEvent"]):
         kind: Kind,
         *,
         actor: str = "",
-        run: Run | None = None,
+        run_id: uuid.UUID | None = None,
         at: datetime | None = None,
         **facts: object,
     ) -> None:
         """Add an event at the end. Waits for the other writers: ``seq`` has no gaps."""
         with transaction.atomic(savepoint=False):
-            self.append_all([Happening(kind=kind, actor=actor, at=at, facts=facts)], run=run)
+            self.append_all([Happening(kind=kind, actor=actor, at=at, facts=facts)], run_id=run_id)
 
-    def append_all(self, happenings: Sequence[Happening], *, run: Run | None) -> None:
+    def append_all(self, happenings: Sequence[Happening], *, run_id: uuid.UUID | None) -> None:
         """Add events at the end, all of one run or of none. Call it in a transaction."""
-        run_id = run.pk if run else None
         first = AuditHead.advance(len(happenings))
         # After the number, so that the times of what happens now grow with the numbers.
         now = timezone.now()
@@ -691,7 +686,7 @@ class AuditEventManager(FromAuditEventQuerySet["AuditEvent"]):
             )
             for step in steps
         ]
-        self.append_all([started, *finished, run.end], run=run)
+        self.append_all([started, *finished, run.end], run_id=run.pk)
 
 
 class AuditEvent(models.Model):

@@ -34,10 +34,10 @@ def poll(*, retries: bool = True) -> str:
         return f"{name} was rolled back by the update {undone[:8]}: waiting for a correction."
     if reason := _why_not_again(tip, retries=retries):
         return f"{name} is not live. {reason}"
-    run, _ = request_update(
+    run_id, _ = request_update(
         trigger=Trigger.POLL, requester=POLL, reason=f"{name} is not live", expected=tip
     )
-    return f"{name} is not live: update {run.pk} requested."
+    return f"{name} is not live: update {run_id} requested."
 
 
 def _why_not_now() -> str:

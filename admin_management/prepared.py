@@ -26,7 +26,7 @@ class Prepared(Generic[Row]):
 
     It is called once, with blanks. So it must not look at its arguments, nor at anything that
     changes, and its lookups must use them as they are: ``exact`` does, ``contains`` does not. The
-    queryset loads rows, whole or ``only()`` in part, and nothing beside them.
+    queryset loads whole rows and nothing beside them.
     """
 
     def __init__(self, build: Callable[..., QuerySet[Row]]) -> None:
@@ -41,6 +41,11 @@ class Prepared(Generic[Row]):
     def exists(self, *texts: str) -> bool:
         """Whether there is a row."""
         return bool(self._ask(self._first_key, texts, connections[DEFAULT_DB_ALIAS]))
+
+    def first_key(self, *texts: str) -> Any:
+        """The key of a row; None if there is none."""
+        found = self._ask(self._first_key, texts, connections[DEFAULT_DB_ALIAS])
+        return self._queryset.model._meta.pk.to_python(found[0][0]) if found else None
 
     @cached_property
     def _queryset(self) -> QuerySet[Row]:
@@ -71,20 +76,13 @@ class Prepared(Generic[Row]):
 
     @cached_property
     def _columns(self) -> list[str]:
-        return [field.attname for field in self._fields]
-
-    @cached_property
-    def _fields(self) -> list[Any]:
-        """What is loaded: all, or what ``only()`` names."""
-        named: Any = self._queryset.query.get_select_mask()
-        fields = self._queryset.model._meta.concrete_fields
-        return [field for field in fields if not named or field in named]
+        return [field.attname for field in self._queryset.model._meta.concrete_fields]
 
     @cached_property
     def _conversions(self) -> list[tuple[int, Any, list[Callable[..., Any]]]]:
         """What makes Python's values of the database's, by the position of the column."""
-        table = self._queryset.model._meta.db_table
-        columns = [field.get_col(table) for field in self._fields]
+        meta = self._queryset.model._meta
+        columns = [field.get_col(meta.db_table) for field in meta.concrete_fields]
         converters = [
             connection.ops.get_db_converters(column) + column.get_db_converters(connection)
             for column in columns

@@ -501,7 +501,7 @@ MUTATIONS = (
     Mutation(
         "nor one at an address that GitHub has delivered from",
         "webhooks/tally.py",
-        " and not deliveries_from.exists(sender)",
+        " and not late_deliveries_from.exists(sender)",
         "",
         "tests/webhooks/test_refusals.py -k where_verified_deliveries",
     ),

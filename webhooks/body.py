@@ -1,8 +1,9 @@
 """Read a request's body within bounds, and let nobody have it before it is verified."""
 
 from collections.abc import Iterator
+from io import BytesIO
 from tempfile import SpooledTemporaryFile
-from typing import Protocol
+from typing import IO, Protocol
 
 from .exceptions import TooLargeError, UnreadableError
 from .github import Verifier
@@ -22,11 +23,11 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-def read_verified(stream: Readable, verifier: Verifier) -> tuple[bytes, int]:
+def read_verified(stream: Readable, verifier: Verifier, *, declared: int = 0) -> tuple[bytes, int]:
     """The whole body, and which secret it was signed with; raises UnverifiedError, TooLargeError
-    or UnreadableError instead."""
+    or UnreadableError instead. ``declared`` is its length where the stream ends there."""
     size = 0
-    with SpooledTemporaryFile(max_size=IN_MEMORY) as spool:
+    with _spool(declared) as spool:
         for chunk in _chunks(stream):
             size += len(chunk)
             if size > MAX_SIZE:
@@ -36,6 +37,11 @@ def read_verified(stream: Readable, verifier: Verifier) -> tuple[bytes, int]:
         signed_with = verifier.verify()
         spool.seek(0)
         return spool.read(), signed_with
+
+
+def _spool(declared: int) -> IO[bytes]:
+    # A spooled file would do for all of them, but takes as long as the signature.
+    return BytesIO() if 0 < declared <= IN_MEMORY else SpooledTemporaryFile(max_size=IN_MEMORY)
 
 
 def _chunks(stream: Readable) -> Iterator[bytes]:

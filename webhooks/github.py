@@ -7,8 +7,7 @@ https://docs.github.com/en/webhooks/webhook-events-and-payloads
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 from urllib.parse import parse_qsl
 
 from cryptography.hazmat.primitives.constant_time import bytes_eq
@@ -30,8 +29,7 @@ MAX_CONTENT_TYPE = 10
 """Characters of a ref, of any other text, of a content type. GitHub's limits are below these."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Payload:
+class Payload(NamedTuple):
     """The few fields of a delivery that are used, fit to be stored; what is missing is empty.
 
     ``ref``, ``before``, ``after`` and ``deleted`` are read from a push only; how the webhook is
@@ -133,8 +131,7 @@ def parse(*, event: str, content_type: str, body: bytes) -> Payload:
         return _with_the_hook(payload, _object(document, "hook"))
     if event != "push":
         return payload
-    return replace(
-        payload,
+    return payload._replace(
         repository=_needed(repository, "full_name"),
         ref=_ref(document),
         before=_revision(document, "before"),
@@ -146,8 +143,7 @@ def parse(*, event: str, content_type: str, body: bytes) -> Payload:
 def _with_the_hook(payload: Payload, hook: Mapping[str, object]) -> Payload:
     """How the webhook is set up. Its ``config`` has the secret's place too: that is not read."""
     config = _object(hook, "config")
-    return replace(
-        payload,
+    return payload._replace(
         content_type=_text(config, "content_type", MAX_CONTENT_TYPE),
         insecure_ssl=_insecure_ssl(config),
         sends_pushes=_sends_pushes(hook),
@@ -206,7 +202,7 @@ def _form_field(body: bytes) -> str:
 
 def _document(text: str) -> dict[str, object]:
     try:
-        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        document = _DECODER.decode(text)
     except (ValueError, RecursionError):
         raise ParseError("The payload is not JSON.") from None
     if not isinstance(document, dict):
@@ -223,6 +219,9 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON.")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
 
 
 def _object(document: Mapping[str, object], name: str) -> Mapping[str, object]:
@@ -244,10 +243,10 @@ def _needed(document: Mapping[str, object], name: str, longest: int = MAX_NAME) 
         raise ParseError(f"{name} is not a string.")
     if len(value) > longest:
         raise ParseError(f"{name} is too long.")
-    if SURROGATE.search(value):
-        raise ParseError(f"{name} has half of a character.")
     if value.isprintable():
         return value
+    if SURROGATE.search(value):
+        raise ParseError(f"{name} has half of a character.")
     # Databases refuse NUL; logs and pages must not obey control characters.
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in value)
 

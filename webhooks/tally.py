@@ -1,16 +1,17 @@
 """Refusals are counted in memory at once and in the database a moment later, however many come."""
 
 import logging
+import time
 from collections import Counter
+from datetime import UTC, datetime
 from threading import Lock, Timer
 
 from django.db import Error as DatabaseFailure
 from django.db import connections
-from django.utils import timezone
 
 from .addresses import is_near, sender_of
 from .exceptions import Reason
-from .models import PATIENCE, STRANGERS, Refusal, Refused, deliveries_from
+from .models import PATIENCE, STRANGERS, Refusal, late_deliveries_from
 
 logger = logging.getLogger("webhooks")
 
@@ -19,6 +20,9 @@ WRITTEN_AFTER = 1.0
 
 MOST_AT_ONCE = 100
 """Counts in that transaction, which keeps others from writing. More are on nobody's account."""
+
+Counted = tuple[str, Reason, int]
+"""What is counted: the sender, why it was refused, and in which minute since 1970."""
 
 
 class Tally:
@@ -30,15 +34,15 @@ class Tally:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._counts: Counter[Refused] = Counter()
-        self._being_written: Counter[Refused] = Counter()
+        self._counts: Counter[Counted] = Counter()
+        self._being_written: Counter[Counted] = Counter()
         # One writer at a time, however long the database keeps it waiting.
         self._has_writer = False
 
     def count(self, address: str | None, reason: Reason) -> None:
         """Count one refusal of now. Never raises."""
-        minute = timezone.now().replace(second=0, microsecond=0)
-        refused: Refused = (sender_of(address), reason, minute)
+        minute = int(time.time()) // 60
+        refused = (sender_of(address), reason, minute)
         with self._lock:
             if len(self._counts) >= MOST_AT_ONCE and refused not in self._counts:
                 refused = ("", reason, minute)
@@ -50,15 +54,15 @@ class Tally:
     def too_many_from(self, address: str | None) -> bool:
         """Whether this sender must wait. Never one whose address others share with it.
 
-        That is a proxy's, or one that a verified delivery has come from: anybody can have GitHub
-        send us deliveries that are signed with a secret of their own. Never raises.
+        That is a proxy's, or one that a verified delivery came from of late: anybody can have
+        GitHub send us deliveries that are signed with a secret of their own. Never raises.
         """
         if is_near(address):
             return False
         sender = sender_of(address)
         try:
             refused = self._held_against(sender) + Refusal.objects.held_against(sender)
-            return refused >= PATIENCE and not deliveries_from.exists(sender)
+            return refused >= PATIENCE and not late_deliveries_from.exists(sender)
         except DatabaseFailure:
             logger.exception("Refusals could not be looked up")
             return False
@@ -69,7 +73,12 @@ class Tally:
             counts = self._being_written = self._counts
             self._counts = Counter()
         try:
-            Refusal.objects.add(counts)
+            Refusal.objects.add(
+                {
+                    (sender, reason, datetime.fromtimestamp(minute * 60, UTC)): count
+                    for (sender, reason, minute), count in counts.items()
+                }
+            )
         except Exception:  # in a thread nobody else would hear of it
             logger.exception("%d refusals could not be counted", counts.total())
         with self._lock:

@@ -3,10 +3,10 @@
 import json
 import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import lru_cache
 from threading import Lock
+from uuid import UUID
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import Error as DatabaseFailure
@@ -18,7 +18,7 @@ from django.views.decorators.csrf import csrf_exempt
 from admin_management.client import address_of
 from admin_management.exceptions import SettingsError
 from admin_management.launcher import Requester, request_update, settle
-from admin_management.models import Run, Trigger
+from admin_management.models import Trigger
 
 from .addresses import is_within
 from .body import MAX_SIZE, Readable, read_verified
@@ -87,39 +87,35 @@ def _receive(request: HttpRequest) -> HttpResponse:
         source=key.source.name,
         address=address_of(request),
     )
-    with _in_turn():
-        if not said["reason"]:
-            # Hardly ever is its id or body known, so it is not asked first.
-            with suppress(IntegrityError):
-                return _accept(request, said)
-        try:
-            return _record(request, said)
-        except IntegrityError:
-            # The same id or body came twice at this moment: the other one is there now.
-            return _record(request, said)
-
-
-@contextmanager
-def _in_turn() -> Iterator[None]:
-    """One thread of this process after the other, where the database is SQLite.
-
-    It lets one write, and the others look now and then whether it is over: of 16 threads some
-    waited for a second. Who holds the turn may wait for the database, so nobody waits for long.
-    """
-    has_it = connection.vendor == "sqlite" and TURN.acquire(timeout=LONGEST_WAIT)
+    # SQLite lets one write, and the others look now and then whether it is over: of 16 threads some
+    # waited for a second. So they take turns. Who has it may wait for the database, hence a limit.
+    has_turn = connection.vendor == "sqlite" and TURN.acquire(timeout=LONGEST_WAIT)
     try:
-        yield
+        return _keep(request, said)
     finally:
-        if has_it:
+        if has_turn:
             TURN.release()
+
+
+def _keep(request: HttpRequest, said: Said) -> HttpResponse:
+    """Write down what is signed, and ask for a run if it is to be."""
+    if not said["reason"]:
+        # Hardly ever is its id or body known, so it is not asked first.
+        with suppress(IntegrityError):
+            return _accept(request, said)
+    try:
+        return _record(request, said)
+    except IntegrityError:
+        # The same id or body came twice at this moment: the other one is there now.
+        return _record(request, said)
 
 
 def _accept(request: HttpRequest, said: Said) -> HttpResponse:
     """Write down a push and ask for a run. Raises IntegrityError if its id or body is known."""
     with transaction.atomic():
-        run = _request_update(request, said)
-        Delivery.objects.accept(said, run)
-    return _json(202, **ACCEPTED, run=str(run.pk))
+        run_id = _request_update(request, said)
+        Delivery.objects.accept(said, run_id)
+    return _json(202, **ACCEPTED, run=str(run_id))
 
 
 def _record(request: HttpRequest, said: Said) -> HttpResponse:
@@ -176,13 +172,14 @@ def _let_in(request: HttpRequest, conf: WebhooksSettings) -> None:
 
 def _verified_body(request: HttpRequest, conf: WebhooksSettings) -> tuple[bytes, Key]:
     """The body, and the key that it was signed with."""
-    if _declared_length(request) > MAX_SIZE:
+    declared = _declared_length(request)
+    if declared > MAX_SIZE:
         raise TooLargeError
     signature = read_signature(_header(request, "X-Hub-Signature-256"))
     # Not before: stored ones are asked for and decrypted, and strangers shall not cause that.
     keys = keys_of(conf)
     verifier = Verifier(signature=signature, secrets=[key.value for key in keys])
-    body, position = read_verified(_stream(request), verifier)
+    body, position = read_verified(_stream(request), verifier, declared=declared)
     keys[position].mark_used()
     return body, keys[position]
 
@@ -217,12 +214,12 @@ def _token(request: HttpRequest, header: str) -> str:
     return value
 
 
-def _request_update(request: HttpRequest, push: Said) -> Run:
-    """Ask for a run. When this is committed the launcher also settles what has ended."""
+def _request_update(request: HttpRequest, push: Said) -> UUID:
+    """Ask for a run, and return its key. Once committed the launcher also settles what ended."""
     branch, sender = push["ref"].removeprefix("refs/heads/"), push["sender"]
     by = f" by {sender}" if sender else ""
     actor = f"GitHub: {sender}" if sender else "GitHub"
-    run, _ = request_update(
+    run_id, _ = request_update(
         trigger=Trigger.WEBHOOK,
         requester=Requester(name=actor, address=address_of(request)),
         reason=f"push of {push['after'][:7]} to {branch}{by}",
@@ -230,10 +227,10 @@ def _request_update(request: HttpRequest, push: Said) -> Run:
     )
 
     def tell() -> None:
-        logger.info("Delivery %s accepted", push["delivery_id"], extra={"run": str(run.pk)})
+        logger.info("Delivery %s accepted", push["delivery_id"], extra={"run": str(run_id)})
 
     transaction.on_commit(tell, robust=True)
-    return run
+    return run_id
 
 
 def _settle() -> None:

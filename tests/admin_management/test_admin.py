@@ -27,8 +27,8 @@ def superuser(client: Client, alice: User) -> Client:
 
 @pytest.fixture
 def run(checkout: Checkout) -> Run:
-    run, _ = request_update(trigger=Trigger.API, requester=Requester(name="alice"), reason="logo")
-    return run
+    key, _ = request_update(trigger=Trigger.API, requester=Requester(name="alice"), reason="logo")
+    return Run.objects.get(pk=key)
 
 
 def test_runs_can_be_listed_and_read(superuser: Client, live_run: LiveRun) -> None:

@@ -197,7 +197,8 @@ class TestARealRunner:
 
         monkeypatch.setattr(launcher, "_plan", plan)
         site.checkout.commit(site.version(2), "Version 2")
-        run, _ = request_update(trigger=Trigger.API, requester=ALICE)
+        key, _ = request_update(trigger=Trigger.API, requester=ALICE)
+        run = Run.objects.get(pk=key)
         start_next()
         assert pipe.line() == "here"
         assert site.on_disk() == whole(2)

@@ -55,7 +55,7 @@ def commit(django_capture_on_commit_callbacks: Any) -> Any:
 
 def ask(**facts: Any) -> Run:
     who: dict[str, Any] = {"trigger": Trigger.COMMAND, "requester": ALICE}
-    return request_update(**who | facts)[0]
+    return Run.objects.get(pk=request_update(**who | facts)[0])
 
 
 def hold(**facts: Any) -> Hold:

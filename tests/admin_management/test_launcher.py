@@ -40,7 +40,8 @@ Commit = Callable[..., Any]
 
 def ask(**facts: Any) -> tuple[Run, bool]:
     who: dict[str, Any] = {"trigger": Trigger.COMMAND, "requester": Requester(name="alice")}
-    return request_update(**who | facts)
+    key, is_new = request_update(**who | facts)
+    return Run.objects.get(pk=key), is_new
 
 
 def running_run(**facts: Any) -> Run:
@@ -453,8 +454,8 @@ from admin_management.launcher import Requester, request_update
 from admin_management.models import Trigger
 sys.stdin.read()  # all processes begin together, when the parent closes their input
 for number in range(7):
-    run, _ = request_update(trigger=Trigger.API, requester=Requester(name=f"{number}"))
-    print(run.pk)
+    key, _ = request_update(trigger=Trigger.API, requester=Requester(name=f"{number}"))
+    print(key)
 """
 
 PREPARE = """

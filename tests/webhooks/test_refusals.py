@@ -18,10 +18,12 @@ from django.utils import timezone
 from webhooks import models
 from webhooks.exceptions import Reason
 from webhooks.models import (
+    LATE,
     MOST_REFUSALS,
     PATIENCE,
     WINDOW,
     Delivery,
+    Outcome,
     Refusal,
     RefusalQuerySet,
     Refused,
@@ -196,6 +198,19 @@ def test_where_verified_deliveries_came_from_a_stranger_cannot_keep_github_out()
     refuse(GITHUB, PATIENCE * 10)
     assert send(GITHUB, secret="not our secret at all").status_code == 403
     assert send(GITHUB, delivery="2", after="c" * 40).status_code == 202
+
+
+def test_where_none_of_the_newest_deliveries_came_from_one_is_a_stranger_again() -> None:
+    assert send(GITHUB).status_code == 202
+    refuse(GITHUB, PATIENCE)
+    others = [
+        Delivery(delivery_id=f"of another {each}", address=STRANGER, outcome=Outcome.IGNORED)
+        for each in range(LATE)
+    ]
+    Delivery.objects.bulk_create(others[:-1])
+    assert not TALLY.too_many_from(GITHUB)
+    Delivery.objects.bulk_create(others[-1:])
+    assert TALLY.too_many_from(GITHUB)
 
 
 # From allowed networks only.

@@ -31,7 +31,7 @@ def why(payload: Payload, **given: Any) -> str:
 
 
 def changed(**facts: Any) -> Payload:
-    return Payload(**{name: getattr(PUSH, name) for name in Payload.__slots__} | facts)
+    return PUSH._replace(**facts)
 
 
 def test_a_push_to_the_branch_asks_for_an_update() -> None:

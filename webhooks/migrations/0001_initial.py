@@ -97,7 +97,7 @@ class Migration(migrations.Migration):
                 ("body_sha256", models.CharField(max_length=64)),
                 ("secret", models.CharField(blank=True, max_length=12)),
                 ("source", models.CharField(blank=True, max_length=40)),
-                ("address", models.CharField(blank=True, db_index=True, max_length=43)),
+                ("address", models.CharField(blank=True, max_length=43)),
                 (
                     "outcome",
                     models.CharField(

@@ -42,7 +42,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            run, is_new = request_update(
+            run_id, is_new = request_update(
                 trigger=Trigger.COMMAND,
                 requester=Requester.at_the_shell(),
                 reason=options["reason"],
@@ -53,9 +53,9 @@ class Command(BaseCommand):
         except ReasonMissingError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(
-            f"Update {run.pk} requested" if is_new else f"Joined the update {run.pk} that waits"
+            f"Update {run_id} requested" if is_new else f"Joined the update {run_id} that waits"
         )
-        run = Run.objects.get(pk=run.pk)
+        run = Run.objects.get(pk=run_id)
         if run.is_finished and run.status != Status.SUCCEEDED:
             # It could not even be started.
             raise CommandError(plain(f"{run.status}: {run.message}"))

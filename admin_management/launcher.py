@@ -13,7 +13,7 @@ import select
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -81,7 +81,7 @@ def request_update(
     requester: Requester,
     reason: str = "",
     expected: str = "",
-    also: Sequence[Happening] = (),
+    also: Callable[[UUID], Sequence[Happening]] = lambda _: (),
     **options: Unpack[Options],
 ) -> tuple[UUID, bool]:
     """Ask for an update. Returns the key of the run that will serve the request, and whether
@@ -90,13 +90,14 @@ def request_update(
     When an update already waits the request joins it. Starts a runner once the surrounding
     transaction is committed; never waits for it. Safe to call from many processes at once.
     ``expected`` is the revision that the requester has seen at the remote, if it has looked;
-    ``also`` is what the audit log shall tell beside, of the same run.
+    ``also`` is called with the key in the transaction that all of this is written in, so what it
+    raises takes it back. It returns what the audit log shall tell beside, of the same run.
     Raises ReasonMissingError for an overridden hold without a reason.
     """
     if options.get("override_hold") and not reason.strip():
         raise ReasonMissingError
     reason = storable(reason)[:LONGEST_REASON]
-    with transaction.atomic(savepoint=False):
+    with transaction.atomic():
         run_id, is_new = Run.objects.join_or_create(
             options,
             trigger=trigger,
@@ -108,7 +109,7 @@ def request_update(
         )
         wishes = {**PLAIN, **options}
         asked = _asked(requester, is_new=is_new, trigger=trigger, reason=reason, **wishes)
-        AuditEvent.objects.append_all([asked, *also], run_id=run_id)
+        AuditEvent.objects.append_all([asked, *also(run_id)], run_id=run_id)
         hold = Hold.objects.in_force() if options.get("override_hold") else None
         if hold:
             hold.remember(Kind.HOLD_OVERRIDDEN, requester.name, run_id=run_id, reason=reason)

@@ -101,7 +101,7 @@ class RunManager(FromRunQuerySet["Run"]):
             raise ConflictError("A rollback waits already.") from None
 
     def join_or_create(self, options: Options, **facts: Any) -> tuple[uuid.UUID, bool]:
-        """The key of the update that waits on this machine, or of a new one; and which it is.
+        """The key of the update that waits on this machine, or of a new one; whether it is new.
 
         Joining is sound because a run looks at the remote only after it was claimed: whatever
         was pushed before the question is in it. What a request wishes for is added to what the

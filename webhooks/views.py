@@ -3,8 +3,9 @@
 import json
 import logging
 import re
+from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from threading import Lock
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.request import HttpHeaders
 from django.views.decorators.csrf import csrf_exempt
 
+from admin_management.audit import Happening
 from admin_management.client import address_of
 from admin_management.exceptions import SettingsError
 from admin_management.launcher import Requester, request_update, settle
@@ -112,9 +114,7 @@ def _keep(request: HttpRequest, said: Said) -> HttpResponse:
 
 def _accept(request: HttpRequest, said: Said) -> HttpResponse:
     """Write down a push and ask for a run. Raises IntegrityError if its id or body is known."""
-    with transaction.atomic():
-        run_id = _request_update(request, said)
-        Delivery.objects.accept(said, run_id)
+    run_id = _request_update(request, said, partial(Delivery.objects.accept, said))
     return _json(202, **ACCEPTED, run=str(run_id))
 
 
@@ -126,7 +126,7 @@ def _record(request: HttpRequest, said: Said) -> HttpResponse:
         delivery = own or new
         is_old = earlier is not None or (delivery.led_to_a_run and not delivery.never_ran)
         if not is_old and not new.reason:
-            delivery.accept(said, _request_update(request, said))
+            _request_update(request, said, partial(delivery.accept, said))
             return _answer(delivery, 202)
         # Under the id of yet another delivery a replay must not change what that one has said.
         if earlier and not delivery.led_to_a_run and delivery.body_sha256 == new.body_sha256:
@@ -214,16 +214,24 @@ def _token(request: HttpRequest, header: str) -> str:
     return value
 
 
-def _request_update(request: HttpRequest, push: Said) -> UUID:
-    """Ask for a run, and return its key. Once committed the launcher also settles what ended."""
+def _request_update(request: HttpRequest, push: Said, accept: Callable[[UUID], None]) -> UUID:
+    """Ask for a run and write down, by ``accept``, that this push led to it. Returns its key.
+
+    Once this is committed the launcher also settles what has ended.
+    """
     branch, sender = push["ref"].removeprefix("refs/heads/"), push["sender"]
     by = f" by {sender}" if sender else ""
     actor = f"GitHub: {sender}" if sender else "GitHub"
+
+    def also(run_id: UUID) -> list[Happening]:
+        accept(run_id)
+        return [acceptance(push, actor)]
+
     run_id, _ = request_update(
         trigger=Trigger.WEBHOOK,
         requester=Requester(name=actor, address=address_of(request)),
         reason=f"push of {push['after'][:7]} to {branch}{by}",
-        also=[acceptance(push, actor)],
+        also=also,
     )
 
     def tell() -> None:

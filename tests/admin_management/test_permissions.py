@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.contrib.auth.models import Permission as GivenPermission
+from django.db import connection
 from django.http import HttpRequest
 from django.test import Client, RequestFactory
 from django.urls import resolve
@@ -14,7 +15,7 @@ from django.utils import timezone
 
 from admin_management.audit import Kind
 from admin_management.conf import node
-from admin_management.models import AuditEvent, Hold, Run
+from admin_management.models import AuditEvent, AuditEventQuerySet, Hold, Run
 from admin_management.permissions import (
     REMEMBERED_FOR,
     Permission,
@@ -207,3 +208,22 @@ class TestWhatIsRemembered:
     def test_anonymous_visitors_leave_no_event(self) -> None:
         record_refusal(request(AnonymousUser()))
         assert refusals() == []
+
+    def test_those_before_are_found_by_their_index(
+        self, bob: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        plans: list[str] = []
+        exists = AuditEventQuerySet.exists
+
+        def explained(self: AuditEventQuerySet) -> bool:
+            plans.append(self.explain())
+            return exists(self)
+
+        monkeypatch.setattr(AuditEventQuerySet, "exists", explained)
+        if connection.vendor == "postgresql":
+            # It reads a small table whole, however it is indexed.
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL enable_seqscan = off")
+        record_refusal(request(bob))
+        (plan,) = plans
+        assert "refused_at" in plan

@@ -45,7 +45,8 @@ def verifier_of(body: bytes) -> Verifier:
 )
 def test_a_verified_body_comes_back_whole(size: int) -> None:
     body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
-    assert read_verified(BytesIO(body), verifier_of(body)) == (body, 0)
+    for declared in (0, size):
+        assert read_verified(BytesIO(body), verifier_of(body), declared=declared) == (body, 0)
 
 
 def test_exactly_25_mb_are_read_and_one_byte_more_is_not() -> None:
@@ -74,7 +75,8 @@ def test_a_body_that_breaks_off_is_unreadable(error: Exception) -> None:
         read_verified(Broken(error), verifier_of(b"{"))
 
 
-def test_what_is_long_waits_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_what_is_long_waits_on_disk(is_declared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     rolled: list[bool] = []
 
     class Spy(tempfile.SpooledTemporaryFile[bytes]):
@@ -85,5 +87,5 @@ def test_what_is_long_waits_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webhooks.body.SpooledTemporaryFile", Spy)
     for size, expected in ((IN_MEMORY, []), (IN_MEMORY + 1, [True])):
         body = b"x" * size
-        read_verified(BytesIO(body), verifier_of(body))
+        read_verified(BytesIO(body), verifier_of(body), declared=size if is_declared else 0)
         assert rolled == expected

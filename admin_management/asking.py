@@ -78,7 +78,8 @@ def ask_once(
         if is_new:
             run, is_new_run = ask(request, trigger, **wanted)
             claimed.answer_with(run, coalesced=not is_new_run)
-    run = claimed.run  # type: ignore[assignment] # committed, so it has one
+    # Read again: it may have begun, or could not, when the transaction was committed.
+    run = Run.objects.get(pk=claimed.run_id)  # type: ignore[misc] # committed, so it has one
     return run, not claimed.coalesced
 
 

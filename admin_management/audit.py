@@ -54,6 +54,6 @@ class Happening(NamedTuple):
     def numbered(self, seq: int, *, run_id: object, now: datetime) -> dict[str, object]:
         """The columns of its event. Its facts name the run too, if it is about one."""
         at = (self.at or now).astimezone(UTC)
-        facts = {**self.facts, "run": str(run_id)} if run_id else self.facts
+        facts = dict(self.facts) | ({"run": str(run_id)} if run_id else {})
         text = canonical_text(seq=seq, at=at, kind=self.kind, actor=self.actor, facts=facts)
         return {"seq": seq, "at": at, "kind": self.kind, "run_id": run_id, "text": text}

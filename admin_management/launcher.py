@@ -109,7 +109,9 @@ def request_update(
         )
         wishes = {**PLAIN, **options}
         asked = _asked(requester, is_new=is_new, trigger=trigger, reason=reason, **wishes)
-        AuditEvent.objects.append_all([asked, *also(run_id)], run_id=run_id)
+        # First, because whoever has a number of the log keeps others from theirs until the end.
+        told_beside = also(run_id)
+        AuditEvent.objects.append_all([asked, *told_beside], run_id=run_id)
         hold = Hold.objects.in_force() if options.get("override_hold") else None
         if hold:
             hold.remember(Kind.HOLD_OVERRIDDEN, requester.name, run_id=run_id, reason=reason)
@@ -155,6 +157,11 @@ def request_rollback(run: Run, *, requester: Requester, reason: str) -> Run:
             address=requester.address,
             reason=reason,
         )
+        hold = Hold.objects.in_force()
+        if not hold:
+            # Before the log is told, as by who holds updates: each could wait for the other.
+            told = f"rolled back to {way.target_revision[:7]}: {reason}"
+            hold_updates(requester=requester, reason=told)
         AuditEvent.objects.append(
             Kind.REQUESTED,
             actor=requester.name,
@@ -165,12 +172,8 @@ def request_rollback(run: Run, *, requester: Requester, reason: str) -> Run:
             target_revision=way.target_revision,
             reverse_migrations=list(way.reverse_migrations),
         )
-        hold = Hold.objects.in_force()
         if hold:
             hold.remember(Kind.HOLD_OVERRIDDEN, requester.name, run_id=rollback.pk, reason=reason)
-        else:
-            told = f"rolled back to {way.target_revision[:7]}: {reason}"
-            hold_updates(requester=requester, reason=told)
         transaction.on_commit(start_next)
     logger.warning("Rollback requested by %s", plain(requester.name), extra=_extra(rollback.pk))
     return rollback

@@ -124,9 +124,9 @@ class RunManager(FromRunQuerySet["Run"]):
             "again, outside of a repeatable-read transaction."
         )
 
-    def grant(self, waiting: uuid.UUID, wishes: dict[str, bool]) -> bool:
+    def grant(self, run_id: uuid.UUID, wishes: dict[str, bool]) -> bool:
         """Add wishes to a waiting run. False, and nothing is changed, if it waits no longer."""
-        return bool(self.filter(pk=waiting).queued().update(**wishes))
+        return bool(self.filter(pk=run_id).queued().update(**wishes))
 
 
 class Run(models.Model):

@@ -40,10 +40,10 @@ class Prepared(Generic[Row]):
 
     def exists(self, *texts: str) -> bool:
         """Whether there is a row."""
-        return bool(self._ask(self._first_key, texts, connections[DEFAULT_DB_ALIAS]))
+        return self.first_key(*texts) is not None
 
     def first_key(self, *texts: str) -> Any:
-        """The key of a row; None if there is none."""
+        """The key of a row, a number or UUID; None if there is none."""
         found = self._ask(self._first_key, texts, connections[DEFAULT_DB_ALIAS])
         return self._queryset.model._meta.pk.to_python(found[0][0]) if found else None
 

@@ -186,7 +186,7 @@ MUTATIONS = (
     Mutation(
         "no more than 25 MB are read",
         "webhooks/body.py",
-        "            if size > MAX_SIZE:",
+        "            if size > longest:",
         "            if False:",
         "tests/webhooks/test_body.py -k one_byte_more_is_not",
     ),
@@ -501,7 +501,7 @@ MUTATIONS = (
     Mutation(
         "nor one at an address that GitHub has delivered from",
         "webhooks/tally.py",
-        " and not late_deliveries_from.exists(sender)",
+        " and not newest_deliveries_from.exists(sender)",
         "",
         "tests/webhooks/test_refusals.py -k where_verified_deliveries",
     ),

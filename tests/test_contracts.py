@@ -17,7 +17,7 @@ SHELLS = {"sh", "bash", "dash", "zsh", "/bin/sh", "/bin/bash"}
 THROUGH_A_SHELL = {"system", "popen", "getoutput", "getstatusoutput", "create_subprocess_shell"}
 
 HARMLESS = {
-    *("collections.abc", "dataclasses", "datetime", "enum", "functools", "json", "re", "typing"),
+    *("collections.abc", "dataclasses", "datetime", "enum", "json", "re", "typing"),
     "urllib.parse",
 }
 PURE = {
@@ -33,7 +33,7 @@ PURE = {
         "cryptography.hazmat.primitives.hmac",
         "webhooks.exceptions",
     },
-    "webhooks/addresses.py": {"ipaddress"},
+    "webhooks/addresses.py": {"functools", "ipaddress"},
     "webhooks/exceptions.py": {"admin_management.exceptions"},
     "admin_management/exceptions.py": {"django.core.exceptions"},
 }

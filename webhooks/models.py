@@ -218,18 +218,18 @@ def known_deliveries(delivery_id: str, body_sha256: str) -> models.QuerySet[Deli
     return Delivery.objects.same_as(delivery_id, body_sha256).order_by()
 
 
-LATE = 1000
-"""So many deliveries, the newest, tell whom GitHub sends from: its addresses change."""
+NEWEST = 200
+"""So many deliveries tell whom GitHub sends from: its addresses change."""
 
 
 @Prepared
-def late_deliveries_from(sender: str) -> models.QuerySet[Delivery]:
-    """Those of one sender, as ``sender_of`` counts them. Looked up by reading all the late ones.
+def newest_deliveries_from(sender: str) -> models.QuerySet[Delivery]:
+    """Those of one sender, as ``sender_of`` counts them. All the newest are read for it.
 
-    Each push would have to write an index of senders, and this is asked while one is refused.
+    Only for who is refused too often is this asked; an index of senders is written by each push.
     """
-    late = Delivery.objects.order_by("-id").values("id")[:LATE]
-    return Delivery.objects.filter(address=sender, id__in=late).order_by()
+    last = models.Subquery(Delivery.objects.order_by("-id").values("id")[:1])
+    return Delivery.objects.filter(address=sender, id__gt=last - NEWEST).order_by()
 
 
 class SecretQuerySet(models.QuerySet["Secret"]):
@@ -349,12 +349,14 @@ class Secret(models.Model):
 
     def retire(self, *, by: str, at: datetime | None = None) -> None:
         """Accept it no longer, from ``at`` or now on."""
+        at = at or timezone.now()
+        until = min(at, self.retires_at or at).astimezone(UTC).isoformat()
         with transaction.atomic():
-            self.set_retirement(at or timezone.now())
-            until = self.retires_at and self.retires_at.astimezone(UTC).isoformat()
+            # The log first, as ``make`` does: otherwise each could wait for the other.
             AuditEvent.objects.append(
                 Kind.SECRET_RETIRED, actor=by, secret=self.fingerprint, accepted_until=until
             )
+            self.set_retirement(at)
 
 
 MOST_REFUSALS = 1000

@@ -11,7 +11,7 @@ from django.db import connections
 
 from .addresses import is_near, sender_of
 from .exceptions import Reason
-from .models import PATIENCE, STRANGERS, Refusal, late_deliveries_from
+from .models import PATIENCE, STRANGERS, Refusal, newest_deliveries_from
 
 logger = logging.getLogger("webhooks")
 
@@ -54,7 +54,7 @@ class Tally:
     def too_many_from(self, address: str | None) -> bool:
         """Whether this sender must wait. Never one whose address others share with it.
 
-        That is a proxy's, or one that a verified delivery came from of late: anybody can have
+        That is a proxy's, or one that one of the newest deliveries came from: anybody can have
         GitHub send us deliveries that are signed with a secret of their own. Never raises.
         """
         if is_near(address):
@@ -62,7 +62,7 @@ class Tally:
         sender = sender_of(address)
         try:
             refused = self._held_against(sender) + Refusal.objects.held_against(sender)
-            return refused >= PATIENCE and not late_deliveries_from.exists(sender)
+            return refused >= PATIENCE and not newest_deliveries_from.exists(sender)
         except DatabaseFailure:
             logger.exception("Refusals could not be looked up")
             return False

@@ -18,7 +18,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from admin_management.audit import Happening
 from admin_management.client import address_of
-from admin_management.exceptions import SettingsError
+from admin_management.exceptions import ConflictError, SettingsError
 from admin_management.launcher import Requester, request_update, settle
 from admin_management.models import Trigger
 
@@ -61,7 +61,7 @@ def receive(request: HttpRequest) -> HttpResponse:
         return _receive(request)
     except RefusedError as error:
         return _refuse(request, error)
-    except (DatabaseFailure, OSError, SettingsError):
+    except (DatabaseFailure, OSError, SettingsError, ConflictError):
         logger.exception("Delivery not recorded, or its run not started")
         response = _json(503, error="Try again later.")
         response["Retry-After"] = RETRY_AFTER
@@ -93,13 +93,13 @@ def _receive(request: HttpRequest) -> HttpResponse:
     # waited for a second. So they take turns. Who has it may wait for the database, hence a limit.
     has_turn = connection.vendor == "sqlite" and TURN.acquire(timeout=LONGEST_WAIT)
     try:
-        return _keep(request, said)
+        return _write_down(request, said)
     finally:
         if has_turn:
             TURN.release()
 
 
-def _keep(request: HttpRequest, said: Said) -> HttpResponse:
+def _write_down(request: HttpRequest, said: Said) -> HttpResponse:
     """Write down what is signed, and ask for a run if it is to be."""
     if not said["reason"]:
         # Hardly ever is its id or body known, so it is not asked first.
@@ -186,7 +186,7 @@ def _verified_body(request: HttpRequest, conf: WebhooksSettings) -> tuple[bytes,
 
 def _declared_length(request: HttpRequest) -> int:
     try:
-        return int(request.META.get("CONTENT_LENGTH") or 0)
+        return max(0, int(request.META.get("CONTENT_LENGTH") or 0))
     except ValueError:
         return 0
 
@@ -224,7 +224,11 @@ def _request_update(request: HttpRequest, push: Said, accept: Callable[[UUID], N
     actor = f"GitHub: {sender}" if sender else "GitHub"
 
     def also(run_id: UUID) -> list[Happening]:
+        def tell() -> None:
+            logger.info("Delivery %s accepted", push["delivery_id"], extra={"run": str(run_id)})
+
         accept(run_id)
+        transaction.on_commit(tell, robust=True)
         return [acceptance(push, actor)]
 
     run_id, _ = request_update(
@@ -233,11 +237,6 @@ def _request_update(request: HttpRequest, push: Said, accept: Callable[[UUID], N
         reason=f"push of {push['after'][:7]} to {branch}{by}",
         also=also,
     )
-
-    def tell() -> None:
-        logger.info("Delivery %s accepted", push["delivery_id"], extra={"run": str(run_id)})
-
-    transaction.on_commit(tell, robust=True)
     return run_id
 
 

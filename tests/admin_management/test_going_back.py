@@ -252,8 +252,8 @@ class TestTheRequest:
         assert (rollback.trigger, rollback.reason) == ("rollback", "slow pages")
         hold = Hold.objects.get()
         assert hold.reason == f"rolled back to {shelf.first[:7]}: slow pages"
-        (requested, facts), (held, _) = told()
-        assert (requested, held) == ("requested", "held")
+        (held, _), (requested, facts) = told()
+        assert (held, requested) == ("held", "requested")
         assert facts["reverse_migrations"] == ["shelf.0002_b"]
 
     def test_starts_in_spite_of_a_hold_and_leaves_it(self, run: Run, spawned: list[Plan]) -> None:

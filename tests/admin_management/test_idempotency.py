@@ -62,6 +62,13 @@ class TestTheSameKey:
         assert again.json()["status"] == "running"
         assert AuditEvent.objects.count() == events
 
+    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.parametrize("key", ["a-key", None])
+    def test_is_told_how_it_stands_once_it_has_begun_as_without_one(
+        self, staff: Client, key: str | None
+    ) -> None:
+        assert post(staff, key).json()["status"] == "running"
+
     def test_says_again_that_it_has_joined(self, staff: Client) -> None:
         waiting = post(staff, None).json()
         for _ in range(2):

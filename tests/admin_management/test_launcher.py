@@ -9,13 +9,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
 
 from admin_management import launcher
-from admin_management.audit import Kind
+from admin_management.audit import Happening, Kind
 from admin_management.conf import AdminManagementSettings, node
 from admin_management.launcher import (
     Requester,
@@ -98,6 +99,30 @@ def test_both_requests_are_in_the_audit_log_without_a_gap() -> None:
     assert events[1]["facts"]["reason"] == "me too"
     # Whoever joins is held as long as the run is, which is not for them to tell.
     assert ["hold" in event["facts"] for event in events] == [True, False]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_accompanies_a_request_takes_it_back_when_it_fails(spawned: list[Plan]) -> None:
+    def fail(key: UUID) -> list[Happening]:
+        assert Run.objects.filter(pk=key).exists()
+        raise ZeroDivisionError
+
+    with transaction.atomic():
+        with pytest.raises(ZeroDivisionError):
+            ask(also=fail)
+        assert not Run.objects.exists()
+        assert not AuditEvent.objects.exists()
+    assert spawned == []
+
+
+def test_what_accompanies_a_request_is_told_beside_it() -> None:
+    happening = Happening(kind=Kind.DELIVERY_ACCEPTED, actor="bob", facts={"delivery": "1"})
+    run, _ = ask(also=lambda _: [happening])
+    events = AuditEvent.objects.all()
+    assert [(each.kind, each.run_id) for each in events] == [
+        ("requested", run.pk),
+        ("delivery_accepted", run.pk),
+    ]
 
 
 def test_a_forced_request_that_joins_makes_the_waiting_run_forced() -> None:

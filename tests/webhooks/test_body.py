@@ -75,6 +75,14 @@ def test_a_body_that_breaks_off_is_unreadable(error: Exception) -> None:
         read_verified(Broken(error), verifier_of(b"{"))
 
 
+def test_reading_stops_soon_after_what_was_declared() -> None:
+    """Where the server does not end the stream there, as servers of ASGI may not."""
+    sender = Endless()
+    with pytest.raises(TooLargeError):
+        read_verified(sender, verifier_of(b""), declared=10)
+    assert sender.taken <= CHUNK_SIZE
+
+
 @pytest.mark.parametrize("is_declared", [True, False])
 def test_what_is_long_waits_on_disk(is_declared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     rolled: list[bool] = []

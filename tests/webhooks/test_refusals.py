@@ -18,8 +18,8 @@ from django.utils import timezone
 from webhooks import models
 from webhooks.exceptions import Reason
 from webhooks.models import (
-    LATE,
     MOST_REFUSALS,
+    NEWEST,
     PATIENCE,
     WINDOW,
     Delivery,
@@ -205,7 +205,7 @@ def test_where_none_of_the_newest_deliveries_came_from_one_is_a_stranger_again()
     refuse(GITHUB, PATIENCE)
     others = [
         Delivery(delivery_id=f"of another {each}", address=STRANGER, outcome=Outcome.IGNORED)
-        for each in range(LATE)
+        for each in range(NEWEST)
     ]
     Delivery.objects.bulk_create(others[:-1])
     assert not TALLY.too_many_from(GITHUB)

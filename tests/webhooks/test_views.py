@@ -18,7 +18,7 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from admin_management import launcher
-from admin_management.exceptions import SettingsError
+from admin_management.exceptions import ConflictError, SettingsError
 from admin_management.models import AuditEvent, Run, Trigger
 from tests.conftest import Checkout
 from webhooks import views
@@ -150,8 +150,8 @@ def test_a_push_is_logged_with_its_run_once_it_is_accepted(
         if each.name in ("webhooks", "admin_management")
     ]
     assert told == [
-        ("Update requested by GitHub: octocat", run),
         ("Delivery 1 accepted", run),
+        ("Update requested by GitHub: octocat", run),
     ]
     caplog.clear()
     deliver(push(), X_GitHub_Delivery="1")
@@ -609,6 +609,7 @@ def test_no_header_is_kept(deliver: Deliver) -> None:
         OperationalError("database is locked"),
         OSError("disk full"),
         SettingsError("CHECKOUT is gone", hint="Mend it."),
+        ConflictError("The queue changed too fast"),
     ],
 )
 def test_what_could_not_be_recorded_is_503_so_that_a_person_can_redeliver(
@@ -631,13 +632,16 @@ def test_what_could_not_be_recorded_is_503_so_that_a_person_can_redeliver(
     assert str(error) in caplog.text
 
 
+@pytest.mark.parametrize(
+    "what", ["webhooks.models.insert_delivery", "admin_management.models.insert_event"]
+)
 def test_a_failure_after_the_request_leaves_neither_delivery_nor_run(
-    deliver: Deliver, monkeypatch: pytest.MonkeyPatch
+    deliver: Deliver, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OperationalError("disk I/O error")
 
-    monkeypatch.setattr(DeliveryManager, "accept", fail)
+    monkeypatch.setattr(what, fail)
     assert deliver(push()).status_code == 503
     assert nothing_is_stored()
 

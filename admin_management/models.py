@@ -480,7 +480,7 @@ class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
             with transaction.atomic():
                 return self.create(user_id=user_id, key=key, body_sha256=digest), True
         except IntegrityError:
-            known = self.select_related("run").get(user_id=user_id, key=key)
+            known = self.get(user_id=user_id, key=key)
         if known.body_sha256 != digest:
             raise KeyReusedError
         return known, False

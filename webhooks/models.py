@@ -343,14 +343,18 @@ class Secret(models.Model):
 
     def set_retirement(self, at: datetime) -> None:
         """Accept it until then; never for longer than it would have been."""
-        if self.retires_at is None or at < self.retires_at:
+        if self._no_later_than(at) != self.retires_at:
             self.retires_at = at
             self.save(update_fields=["retires_at"])
+
+    def _no_later_than(self, at: datetime) -> datetime:
+        """That time, or when it retires anyway, if that is earlier."""
+        return min(at, self.retires_at or at)
 
     def retire(self, *, by: str, at: datetime | None = None) -> None:
         """Accept it no longer, from ``at`` or now on."""
         at = at or timezone.now()
-        until = min(at, self.retires_at or at).astimezone(UTC).isoformat()
+        until = self._no_later_than(at).astimezone(UTC).isoformat()
         with transaction.atomic():
             # The log first, as ``make`` does: otherwise each could wait for the other.
             AuditEvent.objects.append(

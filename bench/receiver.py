@@ -1,6 +1,6 @@
 """How many deliveries the receiver takes in a second, beside others. By hand, on a quiet machine:
 
-    .demo/environment-3.11/bin/python -m bench.receiver [--rounds 3] [--seconds 5] [--write]
+    .demo/environment-3.11/bin/python -m bench.receiver [--rounds 9] [--seconds 2] [--write]
 
 Pushes of 8 KB, each with a body and a signature of its own, from wrk at concurrency 1 and 16. This
 package's receiver and a bare Django view run on one site under one gunicorn worker, with the same
@@ -29,6 +29,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from statistics import median
 
 from admin_management.runner.lock import Lock
 from admin_management.runner.state import StateDirectory
@@ -56,7 +57,8 @@ PATIENCE = 20.0
 LARGE = 25 * 1024 * 1024
 
 GOALS = {"accepted": 0.8, "refused": 1.0}
-"""Ratio to the bare view: with one row inserted, and verifying only."""
+"""Ratio to the bare view: with one row inserted, and verifying only. Of each round, because from
+one to the next a machine that is shared may be twice as fast; the median counts."""
 
 SLOWEST = 50.0
 """Milliseconds: the 99th percentile that is aimed at, at concurrency 16."""
@@ -209,6 +211,10 @@ OURS: tuple[Case, ...] = (
 )
 
 
+Rounds = dict[str, dict[int, list[Rate]]]
+"""What was measured in each round, by case and concurrency."""
+
+
 @dataclass(frozen=True, slots=True)
 class Worker:
     """How gunicorn's one worker takes requests, and how many come at once."""
@@ -222,37 +228,29 @@ PLAIN = Worker("", (), CONCURRENCY)
 THREADED = Worker(", threads", ("--threads", "16"), CONCURRENCY[-1:])
 
 
-def measure_site(
-    bench: Bench, worker: Worker, rounds: int, say: Callable[[str], object]
-) -> dict[str, list[Rate]]:
-    """The median of the rounds for each case, by concurrency; the cases take turns."""
-    found: dict[tuple[str, int], list[Rate]] = {}
-    for _ in range(rounds):
-        for name, path, event, signed in OURS:
-            for connections in worker.concurrency:
-                port = free_port()
-                with bench.site(port, *worker.options):
-                    rate = bench.measure(
-                        f"http://127.0.0.1:{port}{path}", connections, event, signed
-                    )
-                found.setdefault((name, connections), []).append(rate)
-    return {
-        name: [
-            _told(f"{name}{worker.name}", connections, found[name, connections], say)
-            for connections in worker.concurrency
-        ]
-        for name, *_ in OURS
-    }
+def measure_site(bench: Bench, worker: Worker, rounds: int, say: Callable[[str], object]) -> Rounds:
+    """The cases take turns in each round; the median round of each is said."""
+    found: Rounds = {name: {each: [] for each in worker.concurrency} for name, *_ in OURS}
+    for _, connections, case in product(range(rounds), worker.concurrency, OURS):
+        name, path, event, signed = case
+        port = free_port()
+        with bench.site(port, *worker.options):
+            address = f"http://127.0.0.1:{port}{path}"
+            rate = bench.measure(address, connections, event, signed)
+        found[name][connections].append(rate)
+    for name, by_concurrency in found.items():
+        for connections, rates in by_concurrency.items():
+            _tell(f"{name}{worker.name}", connections, rates, say)
+    return found
 
 
-def _told(name: str, connections: int, rates: list[Rate], say: Callable[[str], object]) -> Rate:
-    """The median round, said in a line."""
-    median = sorted(rates, key=lambda rate: rate.per_second)[len(rates) // 2]
+def _tell(name: str, connections: int, rates: list[Rate], say: Callable[[str], object]) -> None:
+    """Say the median round in a line."""
+    middle = sorted(rates, key=lambda rate: rate.per_second)[len(rates) // 2]
     say(
-        f"{name:<32} {connections:>4} {median.per_second:>9.0f}/s"
-        f" {median.p50:>8.2f} ms {median.p99:>8.2f} ms"
+        f"{name:<32} {connections:>4} {middle.per_second:>9.0f}/s"
+        f" {middle.p50:>8.2f} ms {middle.p99:>8.2f} ms"
     )
-    return median
 
 
 # The others
@@ -315,7 +313,7 @@ def measure_others(bench: Bench, say: Callable[[str], object]) -> None:
                 for connections in CONCURRENCY:
                     address = f"http://127.0.0.1:{port}{path}"
                     rate = bench.measure(address, connections, "push", signed)
-                    _told(f"{name}, {what}", connections, [rate], say)
+                    _tell(f"{name}, {what}", connections, [rate], say)
 
 
 # Memory
@@ -363,9 +361,7 @@ def send_large(port: int, size: int) -> int:
         connection.close()
 
 
-def judge(
-    rates: dict[str, list[Rate]], grown: dict[str, float], say: Callable[[str], object]
-) -> bool:
+def judge(found: Rounds, grown: dict[str, float], say: Callable[[str], object]) -> bool:
     """Say which goals are met. Whether all are."""
     missed = False
     for name, bare, goal in (
@@ -374,12 +370,16 @@ def judge(
         ("refused", "bare verify, accepted", GOALS["refused"]),
         ("refused", "bare verify, refused", GOALS["refused"]),
     ):
-        for each, connections in enumerate(CONCURRENCY):
-            ratio = rates[name][each].per_second / rates[bare][each].per_second
-            missed |= ratio < goal
-            say(f"{name} : {bare}, {connections} at once: {ratio:.2f} (goal {goal})")
+        for connections in CONCURRENCY:
+            pairs = zip(found[name][connections], found[bare][connections], strict=True)
+            ratios = sorted(ours.per_second / theirs.per_second for ours, theirs in pairs)
+            missed |= median(ratios) < goal
+            say(
+                f"{name} : {bare}, {connections} at once: {median(ratios):.2f}"
+                f" ({ratios[0]:.2f} to {ratios[-1]:.2f}; goal {goal})"
+            )
     for name in ("accepted, a push", "accepted, another event", "refused"):
-        p99 = rates[name][-1].p99
+        p99 = median(rate.p99 for rate in found[name][CONCURRENCY[-1]])
         missed |= p99 > SLOWEST
         say(f"{name}, 16 at once, p99: {p99:.1f} ms (goal {SLOWEST:g})")
     for name, growth in grown.items():
@@ -392,8 +392,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=5, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=2, help="of each measurement")
     parser.add_argument("--alone", action="store_true", help="leave the three others out")
     parser.add_argument("--write", action="store_true", help="into bench/results/receiver.txt")
     options = parser.parse_args()
@@ -407,11 +407,11 @@ def main() -> int:
             " of the last three programs one round."
         )
         report.say(f"{'':<32} {'conc':>4} {'rate':>11} {'p50':>11} {'p99':>11}")
-        rates = measure_site(bench, PLAIN, options.rounds, report.say)
+        found = measure_site(bench, PLAIN, options.rounds, report.say)
         measure_site(bench, THREADED, options.rounds, report.say)
         if not options.alone:
             measure_others(bench, report.say)
-        is_good = judge(rates, measure_memory(bench), report.say)
+        is_good = judge(found, measure_memory(bench), report.say)
     if options.write:
         report.write("receiver")
     return 0 if is_good else 1

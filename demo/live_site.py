@@ -39,6 +39,9 @@ NOTICE = "attendance/templates/attendance/notice.html"
 
 GUNICORN = "gunicorn config.wsgi --workers 2"
 
+SLOWEST_START = 100
+"""Seconds until a new gunicorn must be good: a demo's machine does other things too."""
+
 PATIENCE = 30.0
 """Seconds until a site that does not answer is given up."""
 
@@ -153,12 +156,13 @@ class LiveSite:
     def start(self) -> None:
         """Let PM2 run the site, and wait until it answers. Signs the staff member in."""
         declaration = self.folder / "pm2.json"
+        options = f"--bind 127.0.0.1:{self.port} --timeout {SLOWEST_START}"
         app = {
             "name": PROCESS,
             "cwd": str(self.checkout),
             "script": str(self.checkout / ".venv" / "bin" / "python"),
             "interpreter": "none",
-            "args": f"-m admin_management.serve --bind 127.0.0.1:{self.port} -- {GUNICORN}",
+            "args": f"-m admin_management.serve {options} -- {GUNICORN}",
             "treekill": False,
             "kill_timeout": 35_000,
         }

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from demo.live_site import PROCESS, LiveSite
+from tests.end_to_end.telling import log_of, told
 from tests.end_to_end.waiting import finished
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("live_site")]
@@ -42,20 +43,12 @@ def bad(site: LiveSite) -> Iterator[Mended]:
     yield mended
     mended.take_back()
     run = update(site, force=True)
-    assert run["status"] == "succeeded", run["message"] + log_of(site, run)
+    assert run["status"] == "succeeded", told(site, run)
     assert run["to_revision"] == site.revision_on_disk()
 
 
 def update(site: LiveSite, **options: Any) -> dict[str, Any]:
     return finished(site, site.post_json("/admin/update/", options)["id"])
-
-
-def log_of(site: LiveSite, run: dict[str, Any]) -> str:
-    output, next_ = "", run["log_url"]
-    while next_:
-        piece = site.get_json(next_)
-        output, next_ = output + piece["output"], piece["next"]
-    return output
 
 
 @pytest.mark.parametrize(
@@ -97,7 +90,7 @@ def test_a_version_that_dies_during_the_soak_is_rolled_back(site: LiveSite, bad:
         "Dies when it was proved",
     )
     run = update(site)
-    assert (run["status"], run["failed_step"]) == ("rolled_back", "soak"), run
+    assert (run["status"], run["failed_step"]) == ("rolled_back", "soak"), told(site, run)
     assert (site.revision_on_disk(), site.page()) == (before, page)
     assert "is back at" in run["message"]
     again = update(site)
@@ -131,7 +124,7 @@ def test_an_atomic_migration_that_fails_half_way_leaves_nothing(
     before = site.revision_on_disk()
     bad.push({"attendance/migrations/0002_half.py": NON_ATOMIC.format(atomic=True)}, "Half")
     run = update(site)
-    assert (run["status"], run["failed_step"]) == ("rolled_back", "migrations"), run
+    assert (run["status"], run["failed_step"]) == ("rolled_back", "migrations"), told(site, run)
     assert site.revision_on_disk() == before
     assert "attendance_half" not in site.manage("inspectdb")
 
@@ -142,7 +135,7 @@ def test_a_migration_that_is_not_atomic_is_told_before_and_after(
     name = "attendance/migrations/0002_half.py"
     bad.push({name: NON_ATOMIC.format(atomic=False)}, "Half, and not atomic")
     run = update(site)
-    assert (run["status"], run["failed_step"]) == ("rolled_back", "migrations"), run
+    assert (run["status"], run["failed_step"]) == ("rolled_back", "migrations"), told(site, run)
     assert "not atomic" in run["message"]
     assert "0002_half is not atomic: if it fails half-way, its half stays" in log_of(site, run)
     assert "Attendance on" in site.page()
@@ -171,7 +164,7 @@ def test_an_irreversible_migration_keeps_its_schema_if_the_old_revision_works_on
     fails = "import sys\n\nif 'gunicorn' in sys.argv[0]:\n    raise SystemExit\n"
     bad.change("config/wsgi.py", "application = get_", f"{fails}\napplication = get_", "Fails")
     run = update(site)
-    assert run["status"] == "rolled_back", run
+    assert run["status"] == "rolled_back", told(site, run)
     assert "a migration cannot be reversed" in run["message"]
     assert site.revision_on_disk() == before
     assert "0002_forward cannot be reversed" in log_of(site, run)
@@ -196,7 +189,7 @@ def test_a_stale_lock_and_a_dependency_that_does_not_resolve_change_nothing(
     broken = re.sub(r"sha256:[0-9a-f]{8}", "sha256:00000000", lock)
     bad.push({"uv.lock": broken}, "Hashes of nothing")
     run = update(site)
-    assert (run["status"], run["failed_step"]) == ("failed", "rehearsal"), run
+    assert (run["status"], run["failed_step"]) == ("failed", "rehearsal"), told(site, run)
     assert (site.page(), site.pm2_process(), site.revision_on_disk()) == before
 
 

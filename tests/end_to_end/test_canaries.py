@@ -206,7 +206,7 @@ CACHES = {
         "LOCATION": secret("CACHE_LOCATION"),
     },
 }
-ADMIN_MANAGEMENT["TIMEOUTS"] = {"soak": 0.5}
+ADMIN_MANAGEMENT["TIMEOUTS"] |= {"soak": 0.5}
 """
 
 KNOWN = f"""
@@ -380,7 +380,7 @@ def _use_a_token(haunted: Haunted) -> None:
     )
     assert status == 202
     run = haunted.ended("by token", json.loads(body)["id"])
-    assert run["status"] == "succeeded", run
+    assert run["status"] == "succeeded", run["message"]
 
 
 def _point_to_a_remote_with_a_password(haunted: Haunted) -> None:
@@ -523,7 +523,7 @@ def _fail_in_rehearsal(haunted: Haunted) -> None:
     haunted.update("a migration that fails")
     for name in ("settings that fail", "a migration that fails"):
         run = haunted.runs[name]
-        assert (run["status"], run["failed_step"]) == ("failed", "rehearsal"), run
+        assert (run["status"], run["failed_step"]) == ("failed", "rehearsal"), run["message"]
     site.commit({migration: None}, "Without it")
 
 
@@ -534,7 +534,7 @@ def _fail_where_it_is_served(haunted: Haunted) -> None:
     broken = wsgi.replace("application = get_", f"{fails}\napplication = get_")
     site.commit({"config/wsgi.py": broken}, "Cannot serve")
     run = haunted.update("a server that fails")
-    assert (run["status"], run["failed_step"]) == ("rolled_back", "proof"), run
+    assert (run["status"], run["failed_step"]) == ("rolled_back", "proof"), run["message"]
 
 
 def _ask_the_api(haunted: Haunted) -> None:

@@ -11,6 +11,7 @@ from bench.update import change
 from demo.live_site import LiveSite
 from demo.tools import Toolbox
 from tests.end_to_end.conftest import running_site
+from tests.end_to_end.telling import told
 from tests.end_to_end.waiting import finished
 from tests.serve.steady import Visitors
 
@@ -47,7 +48,7 @@ def test_no_request_is_lost_and_no_answer_mixes_versions(
         run = finished(visited, visited.post_json("/admin/update/", {})["id"])
         visitors.wait_for_more(BEFORE)
         visitors.wait_for(REQUESTS)
-    assert run["status"] == "succeeded", run
+    assert run["status"] == "succeeded", told(visited, run)
     new = visited.page()
     assert f"Change {number}." in new
     assert visitors.bodies == {old, new}
@@ -62,6 +63,6 @@ def test_no_answer_is_of_a_version_that_cannot_serve(visited: LiveSite) -> None:
         run = finished(visited, visited.post_json("/admin/update/", {})["id"])
         visitors.wait_for_more(BEFORE)
         visitors.wait_for(REQUESTS)
-    assert (run["status"], run["failed_step"]) == ("rolled_back", "proof"), run
+    assert (run["status"], run["failed_step"]) == ("rolled_back", "proof"), told(visited, run)
     assert "bad where no rehearsal could see it" in run["message"]
     assert visitors.bodies == {old}

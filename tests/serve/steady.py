@@ -12,6 +12,10 @@ from typing import Self
 PATIENCE = 30.0
 """Seconds until an answer counts as lost, and until a test gives up."""
 
+MOST_AT_ONCE = 100
+"""Visitors who wait for an answer: more would not be a steady rate but a flood, in which a machine
+that is busy drowns."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -80,14 +84,17 @@ class Visitors:
 
     async def _visit(self) -> None:
         began = time.monotonic()
+        places = asyncio.Semaphore(MOST_AT_ONCE)
         async with asyncio.TaskGroup() as group:
             for number in range(self._at_most):
                 # By the clock and not after each other, or a slow answer would spare the next.
                 delay = began + number * self._pause - time.monotonic()
                 await asyncio.sleep(max(0.0, delay))
+                await places.acquire()
                 if self._stopped.is_set():
                     return
-                group.create_task(self._ask(began))
+                task = group.create_task(self._ask(began))
+                task.add_done_callback(lambda _: places.release())
 
     async def _ask(self, began: float) -> None:
         begun = time.monotonic()

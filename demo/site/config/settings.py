@@ -37,7 +37,8 @@ INSTALLED_APPS = [
     "attendance",
 ]
 
-ADMIN_MANAGEMENT = {"HEALTH_URL": "/"}
+# Longer than by default: a demo's machine does other things too.
+ADMIN_MANAGEMENT = {"HEALTH_URL": "/", "TIMEOUTS": {"proof": 120}}
 WEBHOOKS = {"SECRET": secret("GITHUB_WEBHOOK_SECRET")}
 
 MIDDLEWARE = [

@@ -39,7 +39,7 @@ NOTICE = "attendance/templates/attendance/notice.html"
 
 GUNICORN = "gunicorn config.wsgi --workers 2"
 
-SLOWEST_START = 100
+SLOWEST_START = 60
 """Seconds until a new gunicorn must be good: a demo's machine does other things too."""
 
 PATIENCE = 30.0

@@ -161,7 +161,7 @@ def test_an_irreversible_migration_keeps_its_schema_if_the_old_revision_works_on
 ) -> None:
     before = site.revision_on_disk()
     bad.push({"attendance/migrations/0002_forward.py": IRREVERSIBLE}, "Only forward")
-    fails = "import sys\n\nif 'gunicorn' in sys.argv[0]:\n    raise SystemExit\n"
+    fails = "import sys\n\nif 'gunicorn' in sys.argv[0]:\n    raise RuntimeError('not here')\n"
     bad.change("config/wsgi.py", "application = get_", f"{fails}\napplication = get_", "Fails")
     run = update(site)
     assert run["status"] == "rolled_back", told(site, run)

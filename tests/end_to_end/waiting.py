@@ -10,7 +10,7 @@ from demo.live_site import LiveSite
 
 T = TypeVar("T")
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds until a test gives up."""
 
 

@@ -248,7 +248,7 @@ class TestABadVersion:
         assert site.stop() == 0
 
     def test_that_does_not_get_ready_in_time_is_ended(self, site: ServedSite) -> None:
-        site.start(options=("--timeout", "6"))
+        site.start(options=("--timeout", "20"))
         never = Pipe(site.path / ".git" / "never")
         stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
         site.commit(
@@ -257,7 +257,7 @@ class TestABadVersion:
         site.switch()
         site.wait_for_line("Booting worker", count=4)
         new = [site.watch(pid) for pid in site.generation(2)]
-        site.wait_for_line(r"serve: refused .* 0 of 2 workers are ready after 6 s")
+        site.wait_for_line(r"serve: refused .* 0 of 2 workers are ready after 20 s")
         assert site.report()["problem"] == "time-out"
         assert len(new) == 3
         assert all(each.ends() for each in new)

@@ -231,8 +231,8 @@ THREADED = Worker(", threads", ("--threads", "16"), CONCURRENCY[-1:])
 def measure_site(bench: Bench, worker: Worker, rounds: int, say: Callable[[str], object]) -> Rounds:
     """The cases take turns in each round; the median round of each is said."""
     found: Rounds = {name: {each: [] for each in worker.concurrency} for name, *_ in OURS}
-    for _, connections, case in product(range(rounds), worker.concurrency, OURS):
-        name, path, event, signed = case
+    turns = product(range(rounds), worker.concurrency, OURS)
+    for _, connections, (name, path, event, signed) in turns:
         port = free_port()
         with bench.site(port, *worker.options):
             address = f"http://127.0.0.1:{port}{path}"

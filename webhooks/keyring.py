@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from .conf import WebhooksSettings
 from .exceptions import DisabledError, SealedError
 from .github import is_usable
-from .models import Secret
+from .models import Secret, stored_secrets
 from .sources import Source
 
 FROM_SETTINGS = "settings"
@@ -39,7 +39,7 @@ def keys_of(conf: WebhooksSettings) -> Sequence[Key]:
     looked at. A stored one that cannot be decrypted is as good as none.
     """
     needs_stored = not all(source.has_secret for source in conf.sources)
-    stored = list(Secret.objects.active()) if needs_stored else []
+    stored = [each for each in stored_secrets() if each.is_active] if needs_stored else []
     keys = [key for source in conf.sources for key in _keys_of(source, stored)]
     usable = [key for key in keys if is_usable(key.value)]
     if not usable:

@@ -363,6 +363,12 @@ class Secret(models.Model):
             self.set_retirement(at)
 
 
+@Prepared
+def stored_secrets() -> models.QuerySet[Secret]:
+    """All there are, the newest first: few, and which are accepted changes with the time."""
+    return Secret.objects.all()
+
+
 MOST_REFUSALS = 1000
 REFUSALS_KEPT = timedelta(hours=24)
 """What bounds the table: rows, and how old they get."""

@@ -5,7 +5,6 @@ must hold afterwards are the invariants of the design: one version on disk and i
 true final status, and a next update that works.
 """
 
-import os
 import signal
 import subprocess
 import sys
@@ -202,6 +201,3 @@ def _die(trial: Trial, steps: tuple[Step, ...]) -> None:
     folder.mkdir()
     trial.site.plan(run=trial.run, steps=steps).write(folder / "plan.json")
     assert trial._killed(0, "run")
-
-
-assert os.name == "posix"

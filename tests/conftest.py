@@ -1,11 +1,12 @@
 """What many tests need: a real git origin with a clone of it, and the cast of people."""
 
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -38,6 +39,19 @@ class Checkout:
     path: Path
     origin: Path
     author: Path
+
+    @classmethod
+    def within(cls, folder: Path) -> Self:
+        return cls(folder / "site", folder / "origin.git", folder / "author")
+
+    def begin(self) -> None:
+        """Make all three; their folders are there."""
+        folder = self.origin.parent
+        self.git("init", "--quiet", "--bare", "-b", "master", str(self.origin), cwd=folder)
+        self.git("clone", "--quiet", str(self.origin), str(self.author), cwd=folder)
+        self.git("checkout", "--quiet", "-B", "master", cwd=self.author)
+        self.commit({"version.txt": "1\n"}, "The first version")
+        self.git("clone", "--quiet", str(self.origin), str(self.path), cwd=folder)
 
     def git(self, *arguments: str, cwd: Path | None = None) -> str:
         done = subprocess.run(
@@ -99,15 +113,22 @@ def refusals_are_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Tally, "_write_later", Tally.write)
 
 
+@pytest.fixture(scope="session")
+def first_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where there is a checkout one commit old, to be copied: making it calls git ten times."""
+    folder = tmp_path_factory.mktemp("first_version")
+    Checkout.within(folder).begin()
+    return folder
+
+
 @pytest.fixture
-def checkout(tmp_path: Path, settings: Any) -> Checkout:
+def checkout(first_version: Path, tmp_path: Path, settings: Any) -> Checkout:
     """A checkout one commit old that ``ADMIN_MANAGEMENT`` points to."""
-    made = Checkout(tmp_path / "site", tmp_path / "origin.git", tmp_path / "author")
-    made.git("init", "--quiet", "--bare", "-b", "master", str(made.origin), cwd=tmp_path)
-    made.git("clone", "--quiet", str(made.origin), str(made.author), cwd=tmp_path)
-    made.git("checkout", "--quiet", "-B", "master", cwd=made.author)
-    made.commit({"version.txt": "1\n"}, "The first version")
-    made.git("clone", "--quiet", str(made.origin), str(made.path), cwd=tmp_path)
+    shutil.copytree(first_version, tmp_path, dirs_exist_ok=True)
+    made = Checkout.within(tmp_path)
+    for clone in (made.path, made.author):
+        config = clone / ".git" / "config"
+        config.write_text(config.read_text().replace(str(first_version), str(tmp_path)))
     settings.ADMIN_MANAGEMENT = {"CHECKOUT": made.path}
     return made
 

@@ -50,7 +50,8 @@ def socket_folder() -> Iterator[str]:
 def test_the_same_tests_pass_on_postgresql(socket_folder: str) -> None:
     argv = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist")
     chosen = ("tests/admin_management", "tests/webhooks", "-m", "not browser and not postgresql")
-    environ = os.environ | {"TEST_POSTGRESQL_SOCKET": socket_folder}
+    other = {"TEST_POSTGRESQL_SOCKET": socket_folder, "WEBHOOK_FUZZ_INPUTS": "5000"}
+    environ = os.environ | other
     environ = {name: value for name, value in environ.items() if not name.startswith("COV")}
     done = subprocess.run(
         (*argv, *chosen), cwd=ROOT, env=environ, capture_output=True, text=True, check=False

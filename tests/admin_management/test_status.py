@@ -37,11 +37,13 @@ def executable(path: Path, script: str) -> Path:
 
 class TestGit:
     def test_what_is_live(self, checkout: Checkout) -> None:
+        checkout.commit({"version.txt": "2\n"})
+        checkout.git("pull", "--quiet")
         told = read_status()
         assert (told["checkout"], told["branch"]) == (str(checkout.path), "master")
         live = told["live"]
         assert live["revision"] == checkout.revision()
-        assert (live["subject"], live["author"]) == ("The first version", "Tester")
+        assert (live["subject"], live["author"]) == ("Change the site", "Tester")
         assert 0 <= live["age"] < 60
 
     def test_what_was_put_live_counts_more_than_what_is_on_disk(self, checkout: Checkout) -> None:

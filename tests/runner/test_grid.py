@@ -97,11 +97,7 @@ class made_in(ExitStack):  # noqa: N801 - used like a function
 
     def __enter__(self) -> Trial:  # type: ignore[override]
         checkout, folder = self._checkout, self._folder
-        checkout.git("init", "--quiet", "--bare", "-b", "master", str(checkout.origin), cwd=folder)
-        checkout.git("clone", "--quiet", str(checkout.origin), str(checkout.author), cwd=folder)
-        checkout.git("checkout", "--quiet", "-B", "master", cwd=checkout.author)
-        checkout.commit({"version.txt": "1\n"}, "The first version")
-        checkout.git("clone", "--quiet", str(checkout.origin), str(checkout.path), cwd=folder)
+        checkout.begin()
         site = ServedSite(checkout, folder)
         site.prepare()
         self.enter_context(site.served())

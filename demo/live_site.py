@@ -42,7 +42,7 @@ GUNICORN = "gunicorn config.wsgi --workers 2"
 SLOWEST_START = 60
 """Seconds until a new gunicorn must be good: a demo's machine does other things too."""
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds until a site that does not answer is given up."""
 
 IDENTITY = {
@@ -294,7 +294,7 @@ class LiveSite:
     def get_json(self, path: str) -> dict[str, Any]:
         """Ask the API, signed in. A server that restarts right now is asked again."""
         request = Request(f"{self.url}{path}", headers={"Accept": "application/json"})
-        deadline = time.monotonic() + 4 * PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 return self._send(request)[1]

@@ -19,6 +19,11 @@ from tests.conftest import Checkout
 
 CHROMIUM = Path("/usr/bin/chromium")
 
+LONGEST_WAIT = 60_000.0
+"""Milliseconds until a test gives up on what a page should do or show."""
+
+expect.set_options(timeout=LONGEST_WAIT)
+
 in_chromium = (
     pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed"),
@@ -123,7 +128,7 @@ class Visit:
     def __init__(self, browser: Browser, address: str, **options: Any) -> None:
         self.complaints: list[str] = []
         self.context: BrowserContext = browser.new_context(base_url=address, **options)
-        self.context.set_default_timeout(15_000)
+        self.context.set_default_timeout(LONGEST_WAIT)
         self.context.route("**/favicon.ico", lambda route: route.fulfill(status=204))
         self.page: Page = self.context.new_page()
         self.page.on("console", self._hear)

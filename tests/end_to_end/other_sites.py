@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.end_to_end.chromium import encrypt
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds until a test gives up."""
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>A page of somebody else</title><script>

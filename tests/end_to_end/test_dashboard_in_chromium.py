@@ -146,7 +146,9 @@ def test_a_proxy_without_a_server_behind_it_is_waited_for(visit: Any, live_run: 
     expect(say).to_have_text("The server is restarting…")
     page.unroute_all()
     page.route("**/log/**", lambda route: route.fulfill(status=200, body="<h1>Back soon</h1>"))
-    page.wait_for_timeout(2500)
+    for _ in range(2):
+        with page.expect_response("**/log/**"):
+            pass
     expect(say).to_have_text("The server is restarting…")
     page.unroute_all()
     expect(say).to_have_text("Running")

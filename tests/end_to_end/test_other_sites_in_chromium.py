@@ -19,7 +19,7 @@ from admin_management.conf import node
 from admin_management.models import Hold, Run
 from tests.admin_management.conftest import LiveRun, live_run, no_runner
 from tests.conftest import Checkout, permit
-from tests.end_to_end.chromium import CHROMIUM, in_chromium, served, started
+from tests.end_to_end.chromium import CHROMIUM, LONGEST_WAIT, in_chromium, served, started
 from tests.end_to_end.other_sites import (
     Arrival,
     Certificate,
@@ -247,7 +247,7 @@ class Site:
         self.witness = witness
         self.world = world
         self.context = world.browser.new_context(base_url=self.address)
-        self.context.set_default_timeout(15_000)
+        self.context.set_default_timeout(LONGEST_WAIT)
         self.page = self.context.new_page()
 
     def sign_in(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds until an answer counts as lost, and until a test gives up."""
 
 MOST_AT_ONCE = 100

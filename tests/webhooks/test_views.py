@@ -33,7 +33,7 @@ pytestmark = pytest.mark.django_db
 
 URL = "/webhooks/github/"
 REFUSED = {"error": "The signature is missing or wrong."}
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 class Sender:

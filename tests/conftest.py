@@ -2,8 +2,6 @@
 
 import shutil
 import subprocess
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -76,17 +74,6 @@ class Checkout:
 
     def revision(self, where: Path | None = None) -> str:
         return self.git("rev-parse", "HEAD", cwd=where)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def threads_are_not_traced() -> Iterator[None]:
-    """The coverage of what they do is not measured."""
-    # Of two threads that begin to be traced at once CPython 3.11 may end one, as it begins
-    # (https://github.com/python/cpython/issues/98257).
-    trace = threading.gettrace()
-    threading.settrace(None)
-    yield
-    threading.settrace(trace)
 
 
 @pytest.fixture(scope="session")

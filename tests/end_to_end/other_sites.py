@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.end_to_end.chromium import encrypt
+from tests.end_to_end.chromium import encrypt, untraced_threads
 
 PATIENCE = 120.0
 """Seconds until a test gives up."""
@@ -168,7 +168,7 @@ class Elsewhere(BaseHTTPRequestHandler):
 @contextmanager
 def elsewhere(tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """The port at which all other sites are served."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+    with untraced_threads(), ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
         port = server.server_port
         if tls:
             encrypt(server, tls)

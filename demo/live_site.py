@@ -42,8 +42,8 @@ GUNICORN = "gunicorn config.wsgi --workers 2"
 SLOWEST_START = 60
 """Seconds until a new gunicorn must be good: a demo's machine does other things too."""
 
-PATIENCE = 120.0
-"""Seconds until a site that does not answer is given up."""
+PATIENCE = 30.0
+"""Seconds until a request without an answer, or a runner that does not end, is given up."""
 
 IDENTITY = {
     f"GIT_{who}_{what}": value
@@ -294,7 +294,7 @@ class LiveSite:
     def get_json(self, path: str) -> dict[str, Any]:
         """Ask the API, signed in. A server that restarts right now is asked again."""
         request = Request(f"{self.url}{path}", headers={"Accept": "application/json"})
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + 4 * PATIENCE
         while True:
             try:
                 return self._send(request)[1]
@@ -340,7 +340,7 @@ class LiveSite:
         return process["pid"], process["pm2_env"]["restart_time"]
 
     def _wait_until_it_answers(self) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + SLOWEST_START + PATIENCE
         while time.monotonic() < deadline:
             with suppress(OSError):
                 self.page()

@@ -40,10 +40,11 @@ class Checkout:
 
     @classmethod
     def within(cls, folder: Path) -> Self:
+        """Where the three are, or will be."""
         return cls(folder / "site", folder / "origin.git", folder / "author")
 
     def begin(self) -> None:
-        """Make all three; their folders are there."""
+        """Make all three, with one commit."""
         folder = self.origin.parent
         self.git("init", "--quiet", "--bare", "-b", "master", str(self.origin), cwd=folder)
         self.git("clone", "--quiet", str(self.origin), str(self.author), cwd=folder)
@@ -102,7 +103,7 @@ def refusals_are_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def first_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where there is a checkout one commit old, to be copied: making it calls git ten times."""
+    """Where there is a checkout one commit old, to be copied: making it calls git eight times."""
     folder = tmp_path_factory.mktemp("first_version")
     Checkout.within(folder).begin()
     return folder
@@ -115,7 +116,9 @@ def checkout(first_version: Path, tmp_path: Path, settings: Any) -> Checkout:
     made = Checkout.within(tmp_path)
     for clone in (made.path, made.author):
         config = clone / ".git" / "config"
-        config.write_text(config.read_text().replace(str(first_version), str(tmp_path)))
+        text = config.read_text()
+        assert str(first_version) in text
+        config.write_text(text.replace(str(first_version), str(tmp_path)))
     settings.ADMIN_MANAGEMENT = {"CHECKOUT": made.path}
     return made
 

@@ -365,7 +365,10 @@ class Secret(models.Model):
 
 @Prepared
 def stored_secrets() -> models.QuerySet[Secret]:
-    """All there are, the newest first: few, and which are accepted changes with the time."""
+    """Also the retired ones, the newest first: which are active is a question of the time.
+
+    That makes one row for each time that a secret was changed.
+    """
     return Secret.objects.all()
 
 

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+LOST_AFTER = 30.0
+"""Seconds that a visitor waits for an answer."""
+
 PATIENCE = 120.0
-"""Seconds until an answer counts as lost, and until a test gives up."""
+"""Seconds until a test gives up."""
 
 MOST_AT_ONCE = 100
 """Visitors who wait for an answer: more would not be a steady rate but a flood, in which a machine
@@ -100,7 +103,7 @@ class Visitors:
         begun = time.monotonic()
         status, body, error = 0, "", ""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(LOST_AFTER):
                 status, body = await self._get()
         except (OSError, ValueError) as raised:
             error = f"{type(raised).__name__} {raised}"

@@ -32,7 +32,7 @@ SEED = os.environ.get("WEBHOOK_FUZZ_SEED") or secrets.token_hex(4)
 """Printed when the test fails: give it by the variable to see the same again."""
 
 GROWTH = 20.0
-"""Megabytes: 2 KB left behind by each input would be more."""
+"""Megabytes: of all 50,000 inputs, 2 KB left behind by each would be more."""
 
 EXPECTED = {200, 202, 400, 403, 413, 429}
 
@@ -69,7 +69,7 @@ def test_no_input_is_a_5xx_and_only_what_is_accepted_leaves_a_row(
     accepted: set[str] = set()
     begun_with = in_use()
     for number in range(part, INPUTS, PARTS):
-        if number == INPUTS // 10 + part:
+        if number // PARTS == INPUTS // PARTS // 10:
             begun_with = in_use()
         case = make_case(SEED, number, secrets=known_secrets)
         try:

@@ -14,7 +14,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -83,26 +83,20 @@ class Workshop:
             self.stack.close()
             folder = self.folder / str(uuid.uuid4())[:8]
             folder.mkdir()
-            self.trial = self.stack.enter_context(made_in(folder, folder / "site"))
+            self.trial = self.stack.enter_context(made_in(folder))
         return self.trial
 
 
-class made_in(ExitStack):  # noqa: N801 - used like a function
-    """A served site of version 1: its repositories in ``folder``, its checkout at ``path``."""
-
-    def __init__(self, folder: Path, path: Path) -> None:
-        super().__init__()
-        self._checkout = Checkout(path, folder / "origin.git", folder / "author")
-        self._folder = folder
-
-    def __enter__(self) -> Trial:  # type: ignore[override]
-        checkout, folder = self._checkout, self._folder
-        checkout.begin()
-        site = ServedSite(checkout, folder)
-        site.prepare()
-        self.enter_context(site.served())
+@contextmanager
+def made_in(folder: Path) -> Iterator[Trial]:
+    """A served site of version 1, with its repositories in a folder that there is."""
+    checkout = Checkout.within(folder)
+    checkout.begin()
+    site = ServedSite(checkout, folder)
+    site.prepare()
+    with site.served():
         assert site.update(str(uuid.uuid4()), force=True).status == "succeeded"
-        return Trial(site)
+        yield Trial(site)
 
 
 @pytest.fixture(scope="module")
@@ -412,7 +406,7 @@ class TestAFullDisk:
             pytest.skip(f"a small disk cannot be mounted: {done.stderr.strip()}")
         try:
             with ExitStack() as stack:
-                trial = stack.enter_context(made_in(folder, folder / "site"))
+                trial = stack.enter_context(made_in(folder))
                 yield Workshop(folder, stack, trial)
         finally:
             subprocess.run(("umount", str(folder / "site")), check=True)

@@ -15,7 +15,8 @@ CHUNK_SIZE = 64 * 1024
 IN_MEMORY = 256 * 1024
 """What is longer waits on disk for its verdict, so that strangers cannot fill the memory.
 
-What the server reads ahead comes on top: gunicorn 27 up to 1 MB of each request, held thrice.
+What the server reads ahead comes on top: gunicorn 27 up to 1 MB of each request, held thrice, and
+glibc keeps as much for each of its threads unless MALLOC_ARENA_MAX is 1 (mallopt(3)).
 """
 
 

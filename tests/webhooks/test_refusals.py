@@ -1,10 +1,12 @@
 """Refusals are counted within bounds, and too many of them close the door to one sender."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,8 +32,8 @@ from webhooks.models import (
 )
 from webhooks.tally import TALLY
 
-from .payloads import AFTER, SECRET, as_json, ping, push, signature
-from .test_views import REFUSED, Sender, nothing_is_stored, raw, said
+from .payloads import AFTER, JSON, SECRET, as_json, ping, push, signature
+from .test_views import REFUSED, URL, Sender, nothing_is_stored, raw, said
 
 pytestmark = pytest.mark.django_db
 
@@ -190,6 +192,27 @@ def test_who_knows_the_secret_is_not_kept_out_by_mistakes() -> None:
 def test_behind_a_proxy_a_stranger_cannot_keep_github_out() -> None:
     refuse(PROXY, PATIENCE * 10)
     assert send(PROXY).status_code == 202
+
+
+def test_the_documented_middleware_tells_apart_who_comes_through_a_proxy(
+    client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    operations = (Path(__file__).parents[2] / "docs/operations.md").read_text(encoding="utf-8")
+    (recipe,) = re.findall(r"```python\n(class RealAddress.*?)```", operations, re.DOTALL)
+    (tmp_path / "documented.py").write_text(recipe, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    settings.MIDDLEWARE = ["documented.RealAddress", *settings.MIDDLEWARE]
+
+    def forge(**headers: str) -> int:
+        forged = {"X-Hub-Signature-256": signature(b"another body"), **headers}
+        return client.post(URL, b"{}", content_type=JSON, headers=forged).status_code
+
+    for _ in range(PATIENCE):
+        assert forge(**{"X-Real-IP": STRANGER}) == 403
+    assert forge(**{"X-Real-IP": STRANGER}) == 429
+    assert forge(**{"X-Real-IP": "192.0.2.8"}) == 403
+    assert forge() == 403
+    assert counted()[PROXY, "signature"] == 1
 
 
 def test_where_verified_deliveries_came_from_a_stranger_cannot_keep_github_out() -> None:

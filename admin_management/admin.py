@@ -8,7 +8,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from .authentication import why_foreign
+from .authentication import require_recent_login, why_foreign
 from .forms import ApiTokenForm
 from .headers import protect
 from .models import ApiToken, AuditEvent, Hold, Run, StepRun
@@ -104,6 +104,8 @@ class ApiTokenAdmin(ReadOnlyMixin, admin.ModelAdmin):  # type: ignore[type-arg]
         return super().changelist_view(request, *arguments, **options)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        # Or else an old session would make a token, which is asked for no login.
+        require_recent_login(request)
         obj.user = request.user
         days, by = form.cleaned_data["days"], request.user.get_username()
         obj.issue(by=by, days=days)

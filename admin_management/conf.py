@@ -133,14 +133,14 @@ def find_tool(name: str) -> str | None:
     return str(Path(found).absolute()) if found else None
 
 
-def find_git() -> str:
-    """Git's path; its bare name where it was not found, so that starting it says so."""
-    return find_tool("git") or "git"
+def program(name: str) -> str:
+    """Full path of a tool; as it was given if it is not there, so that starting it says so."""
+    return find_tool(name) or name
 
 
 def open_repository(conf: AdminManagementSettings) -> Repository:
     """The checkout's repository, to be looked at with the variables that git may see."""
-    git = find_git()
+    git = program("git")
     return Repository(conf.checkout, git, for_tools(os.environ, [git]))
 
 
@@ -266,7 +266,7 @@ def _is_local_address(url: str) -> bool:
 
 def _seconds(key: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 86_400:
-        raise _wrong(key, f"has a time-out of {value!r}", "Write seconds, up to a day.")
+        raise _wrong(key, f"has {value!r} where seconds belong", "Write seconds, up to a day.")
     return value
 
 

@@ -36,7 +36,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         return _start(request, form)
     settle()
     runs = Run.objects.here()
-    going_on = runs.running().first() or runs.queued().first()
+    going_on = runs.pending()
     shown = _as_it_stands(going_on) if going_on else None
     context = {
         "title": "Server updates",

@@ -26,7 +26,7 @@ from django.db import DatabaseError, connections
 from django.db.models import Max
 from django.http.request import validate_host
 
-from .conf import AdminManagementSettings, find_tool, open_repository, redactor
+from .conf import AdminManagementSettings, find_tool, open_repository, program, redactor
 from .deploy_key import UnusableKeyError, configuration, first_usable, ssh_arguments
 from .exceptions import AdminManagementError, DatabaseDownError, NotHealthyError
 from .health import answer_in_process, visit
@@ -113,7 +113,7 @@ class Site:
 
     @cached_property
     def pm2(self) -> str:
-        return find_tool(self.conf.pm2) or self.conf.pm2
+        return program(self.conf.pm2)
 
     @cached_property
     def pm2_environ(self) -> dict[str, str]:

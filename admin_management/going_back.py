@@ -73,7 +73,7 @@ def migrations_to_reverse(target: str) -> tuple[str, ...]:
 
     Raises ConflictError if that is not possible, and GitError.
     """
-    return tuple(f"{app}.{name}" for app, name in _Comparison(target).reverse())
+    return tuple(f"{app}.{name}" for app, name in _Comparison(target).to_reverse())
 
 
 def _check(run: Run, target: str) -> None:
@@ -94,7 +94,7 @@ def _look(target: str) -> WayBack:
         raise ConflictError(f"{target[:7]} is live.")
     if undone := state.rolled_back().get(target):
         raise ConflictError(f"{target[:7]} was rolled back later, by the update {undone[:8]}.")
-    keys = comparison.reverse()
+    keys = comparison.to_reverse()
     return WayBack(
         target_revision=target,
         reverse_migrations=tuple(f"{app}.{name}" for app, name in keys),
@@ -121,7 +121,7 @@ class _Comparison:
         self._executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
         self._loader = self._executor.loader
 
-    def reverse(self) -> list[Key]:
+    def to_reverse(self) -> list[Key]:
         """What must be reversed, oldest first. Raises ConflictError if something cannot be."""
         known = {app: self._known_there(app, folder) for app, folder in self._local_folders()}
         keys = [

@@ -20,7 +20,7 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import got_request_exception
-from django.db import Error as DatabaseError
+from django.db import Error as DatabaseFailure
 from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import NoReverseMatch, get_script_prefix, reverse
@@ -78,7 +78,7 @@ def _database_answers() -> bool:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
             return True
-    except DatabaseError:
+    except DatabaseFailure:
         return False
 
 

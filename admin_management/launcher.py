@@ -26,11 +26,11 @@ from django.conf import settings
 from django.db import connections, transaction
 
 from .audit import Happening, Kind
-from .conf import AdminManagementSettings, find_git, find_tool, node, secret_values
+from .conf import AdminManagementSettings, node, program, secret_values
 from .exceptions import ConflictError, ReasonMissingError, WrongUserError
 from .going_back import find_way_back, migrations_to_reverse
 from .health import visit
-from .models import AuditEvent, Hold, Options, Run, StepRun, Trigger, running_on
+from .models import AuditEvent, Hold, Options, Run, Trigger, running_on
 from .plain import plain
 from .runner import __name__ as runner_package
 from .runner.git import GitError
@@ -54,7 +54,7 @@ KEPT_RUNS = 50
 SPAWN_TIMEOUT = 10.0
 """Seconds until the runner must have detached itself; it does so before it imports anything."""
 
-PLAIN = Options(force=False, accept_rewritten=False, override_hold=False)
+NO_WISHES = Options(force=False, accept_rewritten=False, override_hold=False)
 """What a request wishes for that says nothing."""
 
 
@@ -107,7 +107,7 @@ def request_update(
             reason=reason,
             to_revision=expected,
         )
-        wishes = {**PLAIN, **options}
+        wishes = {**NO_WISHES, **options}
         asked = _asked(requester, is_new=is_new, trigger=trigger, reason=reason, **wishes)
         # First, because whoever has a number of the log keeps others from theirs until the end.
         told_beside = also(run_id)
@@ -275,13 +275,6 @@ def settle() -> int:
     return settled
 
 
-def steps_now(run: Run) -> list[StepRun]:
-    """The steps of a run as they stand this moment: from its journal while it is not settled."""
-    if run.status == Status.RUNNING:
-        return run.steps_of(progress_now(run))
-    return list(run.steps.all())
-
-
 def progress_now(run: Run) -> Progress:
     """What the journal of a run says this moment."""
     return replay(_state().journal(str(run.pk)))
@@ -375,7 +368,13 @@ def _forget_old_runs(state: StateDirectory) -> None:
 def _fail_waiting_runs(message: str) -> None:
     for run in Run.objects.here().queued():
         if run.claim():
-            _record(run, Progress(status=Status.FAILED, message=message))
+            _fail(run, message)
+
+
+def _fail(run: Run, message: str) -> None:
+    """End a claimed run that no runner was started for: it never began."""
+    run.started_at = None
+    _record(run, Progress(status=Status.FAILED, message=message))
 
 
 def _launch(run: Run, state: StateDirectory, lock: Lock) -> bool:
@@ -387,8 +386,7 @@ def _launch(run: Run, state: StateDirectory, lock: Lock) -> bool:
         plan.write(folder / "plan.json")
         _spawn((str(folder / "plan.json"),), state, lock)
     except (OSError, subprocess.SubprocessError, ConflictError, GitError) as error:
-        message = f"The runner could not be started: {error}"
-        _record(run, Progress(status=Status.FAILED, message=message))
+        _fail(run, f"The runner could not be started: {error}")
         return False
     return True
 
@@ -400,9 +398,9 @@ def _plan(run: Run, state: StateDirectory, folder: Path) -> Plan:
     shutil.copy(Path(__file__).with_name("restart_server.sh"), script)
     script.chmod(0o700)
     tools = Tools(
-        git=find_git(),
-        uv=find_tool(conf.uv) or conf.uv,
-        pm2=find_tool(conf.pm2) or conf.pm2,
+        git=program("git"),
+        uv=program(conf.uv),
+        pm2=program(conf.pm2),
         restart_script=str(script),
     )
     return Plan(

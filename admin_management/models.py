@@ -77,11 +77,19 @@ class RunQuerySet(models.QuerySet["Run"]):
     def finished(self) -> Self:
         return self.exclude(status__in=[Status.QUEUED, Status.RUNNING])
 
-    def named(self, beginning: str) -> "Run | None":
-        """The run whose id begins like this; None if that is not exactly one."""
+    def pending(self) -> "Run | None":
+        """The run that goes on, or else one that waits."""
+        return self.running().first() or self.queued().first()
+
+    def named(self, beginning: str) -> "Run":
+        """The run whose id begins like this. Raises ConflictError if that is not exactly one."""
         ids = self.values_list("pk", flat=True)
         found = [each for each in ids if str(each).startswith(beginning)]
-        return self.get(pk=found[0]) if len(found) == 1 else None
+        if len(found) != 1:
+            raise ConflictError(
+                f"There is not exactly one update whose id begins with {beginning}."
+            )
+        return self.get(pk=found[0])
 
 
 FromRunQuerySet = models.Manager.from_queryset(RunQuerySet)
@@ -653,12 +661,11 @@ class AuditEventManager(FromAuditEventQuerySet["AuditEvent"]):
         *,
         actor: str = "",
         run_id: uuid.UUID | None = None,
-        at: datetime | None = None,
         **facts: object,
     ) -> None:
         """Add an event at the end. Waits for the other writers: ``seq`` has no gaps."""
         with transaction.atomic(savepoint=False):
-            self.append_all([Happening(kind=kind, actor=actor, at=at, facts=facts)], run_id=run_id)
+            self.append_all([Happening(kind=kind, actor=actor, facts=facts)], run_id=run_id)
 
     def append_all(self, happenings: Sequence[Happening], *, run_id: uuid.UUID | None) -> None:
         """Add events at the end, all of one run or of none. Call it in a transaction."""
@@ -686,7 +693,8 @@ class AuditEventManager(FromAuditEventQuerySet["AuditEvent"]):
             )
             for step in steps
         ]
-        self.append_all([started, *finished, run.end], run_id=run.pk)
+        begun = [started, *finished] if run.started_at else []
+        self.append_all([*begun, run.end], run_id=run.pk)
 
 
 class AuditEvent(models.Model):

@@ -43,7 +43,7 @@ def poll(*, retries: bool = True) -> str:
 def _why_not_now() -> str:
     """Why the remote need not be asked; empty if it must be."""
     runs = Run.objects.here()
-    if pending := runs.running().first() or runs.queued().first():
+    if pending := runs.pending():
         return f"The update {pending.pk} is {pending.status}: it looks at the remote itself."
     return str(Hold.objects.in_force() or "")
 

@@ -163,7 +163,9 @@ class RunPages(CursorPagination):
         try:
             cursor = super().decode_cursor(request)
             if cursor is not None and cursor.position is not None:
-                datetime.fromisoformat(str(cursor.position)).astimezone(UTC)
+                # In UTC, because PostgreSQL does not take each offset that Python does.
+                position: Any = datetime.fromisoformat(str(cursor.position)).astimezone(UTC)
+                cursor = cursor._replace(position=position.isoformat())
         except (NotFound, ValueError, OverflowError):
             message = "Not one of ours: follow the links `next` and `previous`."
             raise ValidationError({"cursor": [message]}) from None

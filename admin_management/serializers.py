@@ -13,6 +13,9 @@ from .exceptions import ReasonMissingError
 from .models import Hold, Run, StepRun, Trigger
 from .runner.status import Status, StepStatus
 
+LATEST = datetime(9999, 1, 1, tzinfo=UTC)
+"""The last hours of this year cannot be shown in the time zones of the east."""
+
 
 class TimeField(serializers.DateTimeField):
     """ISO 8601 in UTC, whatever the site's own formats are."""
@@ -137,6 +140,8 @@ class HoldRequestSerializer(BodySerializer):
     def validate_expires_at(self, expires_at: datetime | None) -> datetime | None:
         if expires_at and expires_at <= timezone.now():
             raise ValidationError("That is over already.")
+        if expires_at and expires_at > LATEST:
+            raise ValidationError("That is too far away: leave it out, and release them.")
         return expires_at
 
 

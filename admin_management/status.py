@@ -18,7 +18,14 @@ from typing import Any
 
 import django
 
-from .conf import AdminManagementSettings, find_git, find_tool, node, open_repository, redactor
+from .conf import (
+    AdminManagementSettings,
+    find_tool,
+    node,
+    open_repository,
+    program,
+    redactor,
+)
 from .exceptions import AdminManagementError
 from .models import Hold, Run, running_on
 from .runner import pm2
@@ -102,7 +109,7 @@ class _Site:
         # Into a reference of its own: two that fetch into one at the same time fail, and the other
         # one may be a run.
         refspec = f"+refs/heads/{conf.branch}:{ASKED}"
-        argv = hardened(find_git(), "fetch", "--no-tags", "--quiet", "--", conf.remote, refspec)
+        argv = hardened(program("git"), "fetch", "--no-tags", "--quiet", "--", conf.remote, refspec)
         environ = self._repository.environment_for(conf.remote)
         said: list[bytes] = []
         with Child(argv, cwd=conf.checkout, environ=environ, receive=said.append) as child:
@@ -146,8 +153,8 @@ class _Site:
 
     def pm2(self) -> dict[str, Any]:
         """PM2's process; of a cluster the first one, with the sums of all."""
-        program = find_tool(self._conf.pm2) or self._conf.pm2
-        found = pm2.processes(program, for_tools(os.environ, [program]))
+        path = program(self._conf.pm2)
+        found = pm2.processes(path, for_tools(os.environ, [path]))
         same = [each for each in found if each.name == self._conf.pm2_process]
         if not same:
             names = ", ".join(sorted({each.name for each in found})) or "none"

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.cache.backends.locmem import LocMemCache
 from django.http import HttpRequest
+from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.serializers import BooleanField
@@ -29,14 +30,12 @@ class ChangeThrottle(SimpleRateThrottle):
 
 
 class FetchThrottle(ChangeThrottle):
-    """Questions to the remote in a minute: to read the status with ``?fetch=1`` is as dear."""
+    """How often in a minute ``?fetch=1`` may ask the remote, of the status or the dashboard."""
 
     rate = "6/min"
 
     def get_cache_key(self, request: Request | HttpRequest, view: Any) -> str | None:
-        if request.GET.get("fetch") not in BooleanField.TRUE_VALUES:
-            return None
-        return f"fetch-{_asker(request)}"
+        return f"fetch-{_asker(request)}" if _asks_to_fetch(request) else None
 
 
 class WrongTokenThrottle(SimpleRateThrottle):
@@ -47,6 +46,13 @@ class WrongTokenThrottle(SimpleRateThrottle):
 
     def get_cache_key(self, request: Request | HttpRequest, view: Any) -> str | None:
         return f"address-{address_of(request)}"
+
+
+def _asks_to_fetch(request: Request | HttpRequest) -> bool:
+    try:
+        return bool(BooleanField().to_internal_value(request.GET.get("fetch", False)))
+    except ValidationError:
+        return False
 
 
 def _asker(request: Request | HttpRequest) -> str:

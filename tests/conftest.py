@@ -1,5 +1,6 @@
 """What many tests need: a real git origin with a clone of it, and the cast of people."""
 
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -26,8 +27,16 @@ hypothesis_settings.load_profile("unhurried")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The whole suite on PostgreSQL is one test: begun last, it would have a processor alone."""
+    """All that is tested on PostgreSQL is one test: begun last, it would have a processor alone."""
     items.sort(key=lambda item: item.get_closest_marker("postgresql") is None)
+    if "TEST_POSTGRESQL_SOCKET" in os.environ:
+        items[:] = [item for item in items if touches_the_database(item)]
+
+
+def touches_the_database(item: pytest.Item) -> bool:
+    fixtures = getattr(item, "fixturenames", ())
+    is_marked = item.get_closest_marker("django_db") is not None
+    return is_marked or not {"db", "transactional_db"}.isdisjoint(fixtures)
 
 
 @dataclass(frozen=True)

@@ -341,26 +341,20 @@ class Secret(models.Model):
         except DatabaseFailure:
             logger.exception("The use of a secret could not be written down")
 
-    def set_retirement(self, at: datetime) -> None:
-        """Accept it until then; never for longer than it would have been."""
-        if self._no_later_than(at) != self.retires_at:
-            self.retires_at = at
-            self.save(update_fields=["retires_at"])
-
-    def _no_later_than(self, at: datetime) -> datetime:
-        """That time, or when it retires anyway, if that is earlier."""
-        return min(at, self.retires_at or at)
-
     def retire(self, *, by: str, at: datetime | None = None) -> None:
-        """Accept it no longer, from ``at`` or now on."""
+        """Accept it no longer, from ``at`` or now on; never for longer than it would have been."""
         at = at or timezone.now()
-        until = self._no_later_than(at).astimezone(UTC).isoformat()
+        until = min(at, self.retires_at or at)
         with transaction.atomic():
             # The log first, as ``make`` does: otherwise each could wait for the other.
             AuditEvent.objects.append(
-                Kind.SECRET_RETIRED, actor=by, secret=self.fingerprint, accepted_until=until
+                Kind.SECRET_RETIRED,
+                actor=by,
+                secret=self.fingerprint,
+                accepted_until=until.astimezone(UTC).isoformat(),
             )
-            self.set_retirement(at)
+            self.retires_at = until
+            self.save(update_fields=["retires_at"])
 
 
 @Prepared

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from . import pm2
 from .execution import StepFailedError
@@ -14,7 +15,8 @@ from .redact import Redactor, looks_secret
 SHOWN_FILES = 5
 
 _USER_INFO = re.compile(r"://([^/]*)@")
-_QUERY = re.compile(r"[?&]([^=&]+)=[^&]")
+_QUERY = re.compile(r"[?&;]([^=&;]+)=[^&;]")
+_HEXADECIMAL = re.compile(r"[0-9a-f]{32,}")
 
 
 def check_all(plan: Plan, repository: Repository, environ: Mapping[str, str]) -> None:
@@ -84,8 +86,8 @@ def check_remote_address(remote: str, repository: Repository) -> str:
 
 def holds_credential(url: str) -> bool:
     """A password, a user that has the shape of a token, or a token in the query."""
-    user = "".join(_USER_INFO.findall(url))
-    is_token = Redactor([]).line(user) != user
+    user = unquote("".join(_USER_INFO.findall(url)))
+    is_token = Redactor([]).line(user) != user or bool(_HEXADECIMAL.fullmatch(user))
     return ":" in user or is_token or any(map(looks_secret, _QUERY.findall(url)))
 
 

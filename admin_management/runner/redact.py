@@ -29,6 +29,9 @@ _HARMLESS_NAME = re.compile(
 _USER_INFO = re.compile(r"://[^\s/@:]*:(\S{1,300})@")
 """The password of a URL: up to the last @, since some hold one."""
 
+_KEY_BEGINS = r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----"
+_KEY_ENDS = r"-----END [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----"
+
 _PATTERNS = (
     # user:password@ of a URL, where what follows the colon is no port
     re.compile(r"(?<=://)[^\s/@:]*:(?!\d{1,5}/)[^\s\"'<>]{1,300}(?=@)"),
@@ -37,19 +40,24 @@ _PATTERNS = (
     # Authorization: Bearer TOKEN, as tools print the headers that they send
     re.compile(r"(?i)(?<=bearer )[\w.~+/=-]{8,}|(?<=basic )[A-Za-z0-9+/=]{8,}"),
     re.compile(r"(?i)(?<=password=)[^\s&;,'\"]+"),
-    # GitHub, GitLab, Slack, AWS, PyPI and Stripe tokens, our own, JSON web tokens
+    # GitHub, GitLab, Atlassian, Slack, AWS, PyPI and Stripe tokens, and our own. In a text that is
+    # quoted or escaped, as "\\nghp_", a letter or digit stands before them.
     re.compile(
-        r"\b(gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}"
-        r"|AKIA[A-Z0-9]{16}|pypi-[\w-]{20,}|dam_[\w-]{40,}|[sr]k_(live|test)_\w{16,}"
-        r"|eyJ[\w-]{8,2000}\.[\w-]{8,}\.[\w-]*)"
+        r"gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|AT(CTT3|ATT3|BB)[\w=-]{20,}"
+        r"|xox[abprs]-[\w-]{10,}|AKIA[A-Z0-9]{16}|pypi-[\w-]{20,}|dam_[\w-]{40,}"
+        r"|[sr]k_(live|test)_[0-9A-Za-z]{16,}"
     ),
+    # JSON web tokens. Not in the midst of a word, of which each could begin a long search.
+    re.compile(
+        r"eyJ(?:(?<=\beyJ)|(?<=\\[nrt]eyJ)|(?<=%[0-9A-Fa-f]{2}eyJ))"
+        r"[\w-]{8,2000}\.[\w-]{8,}\.[\w-]*"
+    ),
+    # A private key in a text of several lines, or with its lines in one
+    re.compile(rf"(?s){_KEY_BEGINS}.*?(?:{_KEY_ENDS}|\Z)"),
 )
 
 
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
-
-_KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----")
-_KEY_ENDS = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----")
 
 LONGEST_KEY = 300
 """Lines after which a key that began and does not end is none."""
@@ -113,18 +121,18 @@ class PrivateKeys:
 
     def hides(self, line: str) -> bool:
         """Whether the next line of the output is one of a key's."""
-        if _KEY_BEGINS.search(line):
+        if re.search(_KEY_BEGINS, line):
             self._lines_left = LONGEST_KEY
         is_hidden = self._lines_left > 0
-        self._lines_left = 0 if _KEY_ENDS.search(line) else max(0, self._lines_left - 1)
+        self._lines_left = 0 if re.search(_KEY_ENDS, line) else max(0, self._lines_left - 1)
         return is_hidden
 
     def skip_to(self, lines: Iterable[str]) -> None:
         """After a gap: these come next, and may begin in the middle of a key."""
         for line in lines:
-            if _KEY_BEGINS.search(line):
+            if re.search(_KEY_BEGINS, line):
                 return
-            if _KEY_ENDS.search(line):
+            if re.search(_KEY_ENDS, line):
                 self._lines_left = LONGEST_KEY
                 return
 

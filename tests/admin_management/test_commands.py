@@ -77,6 +77,23 @@ def test_update_server_fails_as_the_run_failed(journal_says: Callable[..., None]
         output_of("update_server", "--wait")
 
 
+def test_update_server_obeys_no_commit_and_lets_no_terminal_obey_one(
+    journal_says: Callable[..., None],
+) -> None:
+    journal_says(status="succeeded", message="Updated: abc1234 \x1b]0;mine\x07\x1b[2J")
+    said = output_of("update_server", "--wait")
+    assert all(line.isprintable() for line in said.splitlines())
+
+
+def test_update_server_fails_on_one_line_for_the_message_and_one_for_the_hint(
+    journal_says: Callable[..., None],
+) -> None:
+    journal_says(status="failed", message="it said \x1b[2J\nmore", hint="Mend\rit.")
+    with pytest.raises(CommandError) as raised:
+        output_of("update_server", "--wait")
+    assert str(raised.value) == "failed: it said \N{REPLACEMENT CHARACTER}[2J more\nMend it."
+
+
 def test_update_server_shows_progress_on_a_terminal(
     journal_says: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -192,11 +192,11 @@ def test_a_reason_to_hold_does_not_obey_the_terminal_of_who_is_told_it(
     told = StringIO()
     with pytest.raises(CommandError) as raised:
         call_command("hold_updates", f"--reason={text}")
-    for command in ("update_server", "release_updates"):
+    for command in ("update_server", "poll_remote", "release_updates"):
         call_command(command, stdout=told)
     call_command("hold_updates", f"--reason={text}", stdout=told)
     lines = [str(raised.value), *told.getvalue().split("\n")]
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert all(line.isprintable() for line in lines)
 
 

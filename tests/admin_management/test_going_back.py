@@ -300,7 +300,7 @@ class TestTheRequest:
         self, run: Run, shelf: Shelf, spawned: list[Plan], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         rollback = request_rollback(run, requester=ALICE, reason="slow pages")
-        monkeypatch.setattr("admin_management.conf.find_git", lambda: "/no/git")
+        monkeypatch.setattr("admin_management.conf.program", lambda name: "/no/git")
         start_next()
         rollback.refresh_from_db()
         assert "/no/git cannot be started" in rollback.message

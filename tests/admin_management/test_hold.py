@@ -30,6 +30,7 @@ from admin_management.launcher import (
 from admin_management.management.commands.hold_updates import duration
 from admin_management.models import AuditEvent, Hold, HoldManager, Run, Trigger
 from admin_management.runner.plan import Plan
+from admin_management.serializers import LATEST
 from admin_management.status import read_status
 from admin_management.summary import summary
 from tests.conftest import Checkout
@@ -244,6 +245,7 @@ class TestTheApi:
             ({"reason": " "}, "reason"),
             ({"reason": "x" * 501}, "reason"),
             ({"reason": "x", "expires_at": "2001-01-01T00:00:00Z"}, "expires_at"),
+            ({"reason": "x", "expires_at": "9999-12-31T23:59:59Z"}, "expires_at"),
             ({"reason": "x", "expires_at": "tomorrow"}, "expires_at"),
             ({"reason": "x", "hours": 2}, "hours"),
         ],
@@ -252,6 +254,14 @@ class TestTheApi:
         answer = post(staff, HOLD, body)
         assert (answer.status_code, list(answer.json())) == (400, [name])
         assert not Hold.objects.exists()
+
+    def test_can_be_shown_in_each_time_zone_until_its_latest_end(
+        self, staff: Client, settings: Any
+    ) -> None:
+        settings.TIME_ZONE = "Pacific/Kiritimati"
+        answer = post(staff, HOLD, {"reason": "exams", "expires_at": LATEST.isoformat()})
+        assert answer.status_code == 201
+        assert staff.get("/admin/dashboard/").status_code == 200
 
     def test_is_for_staff(self, client: Client, bob: User) -> None:
         hold()

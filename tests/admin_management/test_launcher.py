@@ -14,6 +14,7 @@ from uuid import UUID
 import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.utils import timezone
 
 from admin_management import launcher
 from admin_management.audit import Happening, Kind
@@ -46,9 +47,8 @@ def ask(**facts: Any) -> tuple[Run, bool]:
 
 
 def running_run(**facts: Any) -> Run:
-    run = Run.objects.create(
-        **{"node": node(), "trigger": Trigger.COMMAND, "status": Status.RUNNING} | facts
-    )
+    usual = {"node": node(), "trigger": Trigger.COMMAND, "started_at": timezone.now()}
+    run = Run.objects.create(**usual | {"status": Status.RUNNING} | facts)
     state_of_settings().run(str(run.pk)).mkdir(parents=True)
     return run
 
@@ -460,7 +460,8 @@ def test_runs_of_another_machine_are_not_touched(checkout: Checkout, spawned: li
 def test_the_steps_of_a_living_run_come_from_its_journal(held: Lock) -> None:
     run = running_run()
     journal_of(run).event("step_started", step=0, name="fetch", argv=[])
-    assert [(step.name, step.status) for step in launcher.steps_now(run)] == [("fetch", "running")]
+    steps = run.steps_of(launcher.progress_now(run))
+    assert [(step.name, step.status) for step in steps] == [("fetch", "running")]
     assert not StepRun.objects.exists()
 
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from admin_management.audit import Happening, Kind
 from admin_management.conf import node
 from admin_management.exceptions import AppendOnlyError
-from admin_management.launcher import PLAIN
+from admin_management.launcher import NO_WISHES
 from admin_management.models import (
     AuditEvent,
     AuditHead,
@@ -120,7 +120,7 @@ class TestTheQueue:
 
     def test_takes_nothing_away_from_the_waiting_run(self) -> None:
         waiting = run(force=True, accept_rewritten=True, override_hold=True)
-        Run.objects.join_or_create(PLAIN, trigger="api")
+        Run.objects.join_or_create(NO_WISHES, trigger="api")
         waiting.refresh_from_db()
         assert (waiting.force, waiting.accept_rewritten, waiting.override_hold) == (True,) * 3
 
@@ -337,9 +337,8 @@ class TestTheAuditLog:
 
     def test_keeps_the_exact_text_of_an_event_with_what_helps_to_find_it(self) -> None:
         made = run()
-        AuditEvent.objects.append(
-            Kind.REQUESTED, actor="alice", run_id=made.pk, at=NOON, reason="ü"
-        )
+        asked = Happening(kind=Kind.REQUESTED, actor="alice", at=NOON, facts={"reason": "ü"})
+        AuditEvent.objects.append_all([asked], run_id=made.pk)
         event = AuditEvent.objects.get()
         assert (event.kind, event.run_id, event.at) == ("requested", made.pk, NOON)
         assert event.text == (
@@ -349,7 +348,7 @@ class TestTheAuditLog:
 
     def test_writes_times_in_utc(self) -> None:
         east = datetime.fromisoformat("2026-01-01T14:00:00+02:00")
-        AuditEvent.objects.append(Kind.REFUSED, at=east)
+        AuditEvent.objects.append_all([Happening(kind=Kind.REFUSED, at=east)], run_id=None)
         assert '"at":"2026-01-01T12:00:00+00:00"' in AuditEvent.objects.get().text
 
     def test_cannot_be_changed(self) -> None:

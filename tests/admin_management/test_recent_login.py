@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.urls import reverse
 
 from admin_management import authentication
 from admin_management.conf import node
 from admin_management.models import ApiToken, Run
-from tests.conftest import Checkout
+from tests.conftest import Checkout, permit
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_runner")]
 
@@ -105,6 +106,20 @@ def test_a_token_is_not_asked(staff: Client, alice: User) -> None:
     client = Client(HTTP_AUTHORIZATION=f"Bearer {token.value}")
     answer = client.post(UPDATE, {"force": True}, content_type="application/json")
     assert answer.status_code == 202
+
+
+def test_an_old_session_cannot_make_one(
+    staff: Client, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    permit(alice, "add_apitoken")
+    address = reverse("admin:admin_management_apitoken_add")
+    wished = {"name": "ci", "scope": "update", "days": "90"}
+    later(monkeypatch, 901)
+    assert staff.post(address, wished).status_code == 403
+    assert not ApiToken.objects.exists()
+    later(monkeypatch, -12)
+    assert staff.post(address, wished).status_code == 200
+    assert ApiToken.objects.get().name == "ci"
 
 
 def test_it_is_off_unless_it_is_set(

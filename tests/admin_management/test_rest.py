@@ -20,8 +20,6 @@ def test_the_api_is_the_same_on_a_hostile_host() -> None:
     # In a process of its own: DRF reads most of its settings when it is imported.
     environ = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.admin_management.hostile"}
     environ = {name: value for name, value in environ.items() if not name.startswith("COV")}
-    # A second run of tests on the same PostgreSQL server would drop the database of this one.
-    environ.pop("TEST_POSTGRESQL_SOCKET", None)
     argv = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist")
     done = subprocess.run(
         (*argv, *(str(Path(__file__).with_name(f"test_{each}.py")) for each in HOSTED)),

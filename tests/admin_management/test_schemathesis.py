@@ -61,6 +61,7 @@ NOT_IN_A_SCHEMA = {
     "Not one of ours: follow the links `next` and `previous`.",
     "Null characters are not allowed.",
     "That is over already.",
+    "That is too far away: leave it out, and release them.",
     str(ReasonMissingError()),
 }
 """Why a request may be refused though its form is right."""

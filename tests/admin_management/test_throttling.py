@@ -78,6 +78,12 @@ def test_the_remote_is_not_asked_without_end(staff: Client, clock: list[float]) 
     assert staff.get(f"{STATUS}?fetch=1").status_code == 200
 
 
+@pytest.mark.parametrize("yes", ["True", "TRUE", "on", "Yes", "t"])
+def test_the_remote_is_not_asked_without_end_in_other_words(staff: Client, yes: str) -> None:
+    assert statuses(FETCHES, lambda: staff.get(f"{STATUS}?fetch={yes}")) == {200}
+    assert staff.get(f"{STATUS}?fetch={yes}").status_code == 429
+
+
 def test_each_token_and_each_user_has_a_count_of_its_own(staff: Client, alice: User) -> None:
     statuses(CHANGES + 1, lambda: post(staff))
     for name in ("one", "two"):

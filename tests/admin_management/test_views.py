@@ -1,6 +1,7 @@
 """The API as a client meets it."""
 
 import json
+from base64 import b64encode
 from datetime import timedelta
 from typing import Any
 
@@ -169,6 +170,11 @@ class TestListing:
         told = [each["id"] for page in (first, second) for each in page["results"]]
         assert told == [str(run.pk) for run in runs]
         assert staff.get(second["previous"]).json()["results"] == first["results"]
+
+    def test_a_page_may_begin_at_any_time_of_any_zone(self, staff: Client, runs: list[Run]) -> None:
+        noon = b64encode(b"p=2000-01-01T12:00:00%2B16:00").decode()
+        answer = staff.get(UPDATE, {"cursor": noon})
+        assert (answer.status_code, answer.json()["results"]) == (200, [])
 
     def test_they_can_be_filtered(self, staff: Client, runs: list[Run]) -> None:
         since = (timezone.now() - timedelta(hours=1, minutes=30)).isoformat()

@@ -14,13 +14,13 @@ PATIENCE = 300.0
 """Seconds until a test gives up."""
 
 
-def wait_for(look: Callable[[], T | None]) -> T:
-    """Look again and again until something is there, and return it."""
+def wait_for(look: Callable[[], T | None], pause: float = 0.05) -> T:
+    """Look again and again, each time after a pause in seconds, until something is there."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if found := look():
             return found
-        time.sleep(0.05)
+        time.sleep(pause)
     raise AssertionError(f"nothing happened within {PATIENCE:g} s")
 
 
@@ -34,7 +34,8 @@ def finished(site: LiveSite, run: str) -> dict[str, Any]:
         answer: dict[str, Any] = site.get_json(f"/admin/update/{run}/")
         return None if answer["status"] in ("queued", "running") else answer
 
-    answer = wait_for(ended)
+    # To look costs the site, which shares its processors with the update, some 20 ms each time.
+    answer = wait_for(ended, pause=0.5)
     wait_for(lambda: not _is_at_work(run))
     return answer
 

@@ -87,6 +87,10 @@ def test_a_remote_that_is_not_there(site: Site) -> None:
         "https://ghp_0123456789abcdefghij0123456789abcdef@example.com/site.git",
         "ssh://git:hunter2@example.com/site.git",
         "https://example.com/site.git?private_token=hunter2",
+        "https://example.com/site.git?ref=main;token=hunter2",
+        "https://0123456789abcdef0123456789abcdef01234567@example.com/site.git",
+        "https://ATCTT3xFfGN0T0ken-of_25_characters@example.com/site.git",
+        "https://glpat%2D0123456789abcdefghij@example.com/site.git",
     ],
 )
 def test_a_remote_with_a_credential_in_its_address(site: Site, url: str) -> None:

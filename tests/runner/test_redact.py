@@ -138,9 +138,11 @@ def test_a_secret_may_be_very_long() -> None:
     )
 
 
+PRIVATE_KEY = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADAN\n-----END PRIVATE KEY-----"
+
+
 def test_a_private_key_in_a_text_is_hidden_and_the_lines_around_it_are_not() -> None:
-    key = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADAN\n-----END PRIVATE KEY-----"
-    lines = Redactor(["hunter2"]).lines(f"no key:\n{key}\nnor hunter2")
+    lines = Redactor(["hunter2"]).lines(f"no key:\n{PRIVATE_KEY}\nnor hunter2")
     assert lines == ["no key:", REDACTED, REDACTED, REDACTED, f"nor {REDACTED}"]
 
 
@@ -176,6 +178,16 @@ def test_a_value_that_no_program_can_print_is_no_error() -> None:
         (f"pypi-{'Ag' * 12}", REDACTED),
         (f"sk_live_{'a' * 16}", REDACTED),
         ("Bearer eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl", f"Bearer {REDACTED}"),
+        ("ATCTT3xFfGN0T0ken-of_25_characters=1A", REDACTED),
+        (f"b'401\\nghp_{'a1' * 18}'", f"b'401\\n{REDACTED}'"),
+        ("'x\\nAKIAIOSFODNN7EXAMPLE'", f"'x\\n{REDACTED}'"),
+        (f"q=a%20ghp_{'a1' * 18}", f"q=a%20{REDACTED}"),
+        (f"X_ghp_{'a1' * 18}", f"X_{REDACTED}"),
+        ("'\\teyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl'", f"'\\t{REDACTED}'"),
+        ("%3DeyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl", f"%3D{REDACTED}"),
+        (f"in one line: {PRIVATE_KEY!r}", f"in one line: '{REDACTED}'"),
+        (f"of several:\n{PRIVATE_KEY}\nended", f"of several:\n{REDACTED}\nended"),
+        (f"broken off: {PRIVATE_KEY[:40]}", f"broken off: {REDACTED}"),
     ],
 )
 def test_what_has_the_shape_of_a_secret_is_hidden(line: str, hidden: str) -> None:
@@ -191,6 +203,8 @@ def test_what_has_the_shape_of_a_secret_is_hidden(line: str, hidden: str) -> Non
         "alice@example.com",
         "Installed 12 packages in 34 ms",
         "e83c5163316f89bfbde7d9ab23ca2e25604af290 Initial revision",
+        "tests/test_network_test_configuration.py::test_disk_live_migration",
+        "greyJackets.example.monkeys.co",
     ],
 )
 def test_everyday_lines_are_left_alone(line: str) -> None:

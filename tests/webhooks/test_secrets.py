@@ -147,8 +147,8 @@ def test_one_is_retired_by_hand_at_once(deliver: Deliver) -> None:
 def test_a_time_to_retire_is_never_put_off() -> None:
     secret, _ = make()
     soon = timezone.now() + timedelta(hours=1)
-    secret.set_retirement(soon)
-    secret.set_retirement(soon + WEEK)
+    secret.retire(by="alice", at=soon)
+    secret.retire(by="alice", at=soon + WEEK)
     secret.refresh_from_db()
     assert secret.retires_at == soon
 

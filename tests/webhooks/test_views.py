@@ -3,6 +3,7 @@
 import itertools
 import json
 import logging
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from django.utils import timezone
 
 from admin_management import launcher
 from admin_management.exceptions import ConflictError, SettingsError
+from admin_management.launcher import start_next
 from admin_management.models import AuditEvent, Run, Trigger
 from tests.conftest import Checkout
 from webhooks import views
@@ -335,6 +337,20 @@ def test_a_delivery_whose_run_never_began_may_try_again(deliver: Deliver) -> Non
     assert (response.status_code, said(response)["run"]) == (202, str(second.pk))
     assert Delivery.objects.get().run == second
     assert said(deliver(push(), X_GitHub_Delivery="2"))["outcome"] == "replayed"
+
+
+def test_a_delivery_whose_run_could_not_be_started_may_try_again(
+    deliver: Deliver, checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver(push(), X_GitHub_Delivery="1")
+    with monkeypatch.context() as broken:
+        broken.setattr(sys, "executable", "/nonexistent/python")
+        start_next()
+    first = Run.objects.get()
+    assert (first.status, first.started_at) == ("failed", None)
+    response = deliver(push(), X_GitHub_Delivery="1")
+    second = Run.objects.get(status="queued")
+    assert (response.status_code, said(response)["run"]) == (202, str(second.pk))
 
 
 def test_a_ping_again_is_200_again(deliver: Deliver) -> None:

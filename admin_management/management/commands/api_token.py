@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from admin_management.launcher import Requester
 from admin_management.models import ApiToken, Scope
 from admin_management.permissions import is_staff
+from admin_management.plain import plain
 
 
 class Command(BaseCommand):
@@ -58,7 +59,8 @@ class Command(BaseCommand):
         token = ApiToken(user=user, name=name, scope=options["scope"])
         token.issue(by=Requester.at_the_shell().name, days=days)
         self.stderr.write(
-            f"Token {token.pk}, {token}, until {token.expires_at:%Y-%m-%d}. It is shown only now:"
+            plain(f"Token {token.pk}, {token}, until {token.expires_at:%Y-%m-%d}.")
+            + " It is shown only now:"
         )
         self.stdout.write(token.value)
 
@@ -70,10 +72,10 @@ class Command(BaseCommand):
                 if token.revoked_at
                 else f"until {token.expires_at:%Y-%m-%d}"
             )
-            self.stdout.write(f"{token.pk}  {token}, {ends}, {used}")
+            self.stdout.write(plain(f"{token.pk}  {token}, {ends}, {used}"))
 
     def _revoke(self, pk: int) -> None:
         token = ApiToken.objects.filter(pk=pk).first()
         if token is None or not token.revoke(by=Requester.at_the_shell().name):
             raise CommandError("There is no such token that is not revoked yet.")
-        self.stdout.write(f"Token {token.pk}, {token}, is revoked.")
+        self.stdout.write(plain(f"Token {token.pk}, {token}, is revoked."))

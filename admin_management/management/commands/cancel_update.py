@@ -28,8 +28,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         settle()
-        run = _named(options["run"]) if options["run"] else _pending()
         try:
+            run = Run.objects.here().named(options["run"]) if options["run"] else _pending()
             cancel_update(run, requester=Requester.at_the_shell(), reason=options["reason"])
         except ConflictError as error:
             raise CommandError(str(error)) from error
@@ -38,15 +38,8 @@ class Command(BaseCommand):
         self.stdout.write(f"Update {run.pk} {told}")
 
 
-def _named(beginning: str) -> Run:
-    run = Run.objects.here().named(beginning)
-    if run is None:
-        raise CommandError(f"There is not exactly one update whose id begins with {beginning}.")
-    return run
-
-
 def _pending() -> Run:
-    run = Run.objects.here().running().first() or Run.objects.here().queued().first()
+    run = Run.objects.here().pending()
     if run is None:
-        raise CommandError("No update goes on, and none waits.")
+        raise ConflictError("No update goes on, and none waits.")
     return run

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from admin_management.launcher import settle
+from admin_management.plain import plain
 from admin_management.polling import RemoteError, poll
 
 
@@ -20,6 +21,6 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         settle()
         try:
-            self.stdout.write(poll())
+            self.stdout.write(plain(poll()))
         except RemoteError as error:
-            raise CommandError(f"The remote could not be asked: {error}") from error
+            raise CommandError(plain(f"The remote could not be asked: {error}")) from error

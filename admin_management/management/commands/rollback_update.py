@@ -4,10 +4,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from admin_management.exceptions import AdminManagementError
+from admin_management.exceptions import AdminManagementError, ConflictError
 from admin_management.going_back import find_way_back
 from admin_management.launcher import Requester, request_rollback, settle
 from admin_management.models import Run
+from admin_management.plain import plain
 
 
 class Command(BaseCommand):
@@ -22,17 +23,16 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         settle()
-        run = Run.objects.here().named(options["run"])
-        if run is None:
-            raise CommandError(
-                f"There is not exactly one update whose id begins with {options['run']}."
-            )
+        try:
+            run = Run.objects.here().named(options["run"])
+        except ConflictError as error:
+            raise CommandError(str(error)) from error
         way = find_way_back(run)
         if not way.is_possible:
             raise CommandError(way.meaning)
-        self.stdout.write(f"To {way.target_revision[:7]}. {way.meaning}")
+        self.stdout.write(plain(f"To {way.target_revision[:7]}. {way.meaning}"))
         for note in way.notes:
-            self.stdout.write(f"! {note}")
+            self.stdout.write(plain(f"! {note}"))
         if options["reason"]:
             self._go_back(run, options["reason"])
 

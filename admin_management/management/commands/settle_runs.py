@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from admin_management.launcher import settle
+from admin_management.plain import plain
 from admin_management.polling import RemoteError, poll
 
 
@@ -33,6 +34,6 @@ class Command(BaseCommand):
     def _poll(self) -> None:
         try:
             # An interrupted run may be one that ended with its machine: no new one begins then.
-            self.stdout.write(poll(retries=False))
+            self.stdout.write(plain(poll(retries=False)))
         except RemoteError as error:
-            self.stderr.write(f"The remote could not be asked: {error}")
+            self.stderr.write(plain(f"The remote could not be asked: {error}"))

@@ -79,9 +79,10 @@ class Command(BaseCommand):
         def say(text: str) -> None:
             if self.stderr.isatty():
                 self.stderr.write("\r\x1b[K", ending="")
-            self.stdout.write(text)
+            self.stdout.write(plain(text))
 
         progress = follow(*files_of(run), say=say, show_progress=show_progress)
         if progress.status is not Status.SUCCEEDED:
-            raise CommandError(f"{progress.status}: {progress.message}\n{progress.hint}".strip())
+            message, hint = plain(progress.message), plain(progress.hint)
+            raise CommandError(f"{progress.status}: {message}\n{hint}".strip())
         say(progress.message)

@@ -27,6 +27,7 @@ LED_ON = (
     *("a", "-", " ", "://", "://a", "://a:", "://a:b", "://a:b@", "a:b@", "https://" + "x" * 299),
     *("bearer ", "bearer a", "basic ", "password=", "password=a&", "a=b&"),
     *("ghp_", "-ghp_" + "a" * 19, "github_pat_", "xoxb-", "AKIA", "dam_", "sk_live_", "pypi-"),
+    *("ATBB", "\\neyJ", "%20eyJ", "-----BEGIN ", "-----BEGIN A", "-----BEGIN PRIVATE KEY-----"),
     *("eyJ", "-eyJ", "eyJaaaaaaaa", "eyJaaaaaaaa.", "-eyJaaaaaaaa.", "eyJaaaaaaaa.bbbbbbbb."),
     *(SECRET, SECRET[:-1], SECRET[1:], SECRET[:6], "Y29y", "%63", "\\u0063"),
 )

@@ -77,7 +77,7 @@ def test_update_server_fails_as_the_run_failed(journal_says: Callable[..., None]
         output_of("update_server", "--wait")
 
 
-def test_update_server_obeys_no_commit_and_lets_no_terminal_obey_one(
+def test_update_server_lets_no_terminal_obey_a_commit(
     journal_says: Callable[..., None],
 ) -> None:
     journal_says(status="succeeded", message="Updated: abc1234 \x1b]0;mine\x07\x1b[2J")

@@ -527,6 +527,27 @@ MUTATIONS = (
         "tests/admin_management/test_free_texts.py -k at_the_shell",
     ),
     Mutation(
+        "an old session makes no token",
+        "admin_management/admin.py",
+        "        require_recent_login(request)\n",
+        "",
+        "tests/admin_management/test_recent_login.py -k cannot_make_one",
+    ),
+    Mutation(
+        "a wish to ask the remote is counted in whatever words",
+        "admin_management/throttling.py",
+        'BooleanField().to_internal_value(request.GET.get("fetch", False))',
+        'request.GET.get("fetch") == "1"',
+        "tests/admin_management/test_throttling.py -k in_other_words",
+    ),
+    Mutation(
+        "a key in a message is hidden",
+        f"{RUNNER}/redact.py",
+        "PATTERNS:\n            text",
+        "PATTERNS[:-1]:\n            text",
+        "tests/runner/test_redact.py -k shape_of_a_secret",
+    ),
+    Mutation(
         "what a killed git has begun to write is taken away",
         f"{RUNNER}/rollback.py",
         "            self._move_away_what_git_had_begun(execution)\n",

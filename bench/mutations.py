@@ -544,7 +544,7 @@ MUTATIONS = (
         "a key in a message is hidden",
         f"{RUNNER}/redact.py",
         "PATTERNS:\n            text",
-        "PATTERNS[:-1]:\n            text",
+        "PATTERNS[1:]:\n            text",
         "tests/runner/test_redact.py -k shape_of_a_secret",
     ),
     Mutation(

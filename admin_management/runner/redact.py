@@ -32,7 +32,13 @@ _USER_INFO = re.compile(r"://[^\s/@:]*:(\S{1,300})@")
 _KEY_BEGINS = r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----"
 _KEY_ENDS = r"-----END [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----"
 
+_BEGINNING = r"(?:(?<![^\W_])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))"
+"""Where a word does, after an underscore, or after an escape: "\\n" ends with a letter."""
+
 _PATTERNS = (
+    # A private key in a text of several lines, or with its lines in one. First, because others
+    # would take its beginning away.
+    re.compile(rf"(?s){_KEY_BEGINS}.*?(?:{_KEY_ENDS}|\Z)"),
     # user:password@ of a URL, where what follows the colon is no port
     re.compile(r"(?<=://)[^\s/@:]*:(?!\d{1,5}/)[^\s\"'<>]{1,300}(?=@)"),
     # https://TOKEN@host
@@ -40,20 +46,18 @@ _PATTERNS = (
     # Authorization: Bearer TOKEN, as tools print the headers that they send
     re.compile(r"(?i)(?<=bearer )[\w.~+/=-]{8,}|(?<=basic )[A-Za-z0-9+/=]{8,}"),
     re.compile(r"(?i)(?<=password=)[^\s&;,'\"]+"),
-    # GitHub, GitLab, Atlassian, Slack, AWS, PyPI and Stripe tokens, and our own. In a text that is
-    # quoted or escaped, as "\\nghp_", a letter or digit stands before them.
+    # GitHub, GitLab, Atlassian, Slack, AWS, PyPI and Stripe tokens, and our own
     re.compile(
-        r"gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|AT(CTT3|ATT3|BB)[\w=-]{20,}"
+        _BEGINNING
+        + r"(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|AT(CTT3|ATT3|BB)[\w=-]{20,}"
         r"|xox[abprs]-[\w-]{10,}|AKIA[A-Z0-9]{16}|pypi-[\w-]{20,}|dam_[\w-]{40,}"
-        r"|[sr]k_(live|test)_[0-9A-Za-z]{16,}"
+        r"|[sr]k_(live|test)_[0-9A-Za-z]{16,})"
     ),
     # JSON web tokens. Not in the midst of a word, of which each could begin a long search.
     re.compile(
         r"eyJ(?:(?<=\beyJ)|(?<=\\[nrt]eyJ)|(?<=%[0-9A-Fa-f]{2}eyJ))"
         r"[\w-]{8,2000}\.[\w-]{8,}\.[\w-]*"
     ),
-    # A private key in a text of several lines, or with its lines in one
-    re.compile(rf"(?s){_KEY_BEGINS}.*?(?:{_KEY_ENDS}|\Z)"),
 )
 
 

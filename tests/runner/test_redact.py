@@ -187,6 +187,7 @@ def test_a_value_that_no_program_can_print_is_no_error() -> None:
         ("%3DeyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl", f"%3D{REDACTED}"),
         (f"in one line: {PRIVATE_KEY!r}", f"in one line: '{REDACTED}'"),
         (f"of several:\n{PRIVATE_KEY}\nended", f"of several:\n{REDACTED}\nended"),
+        (f"password={PRIVATE_KEY}", f"password={REDACTED}"),
         (f"broken off: {PRIVATE_KEY[:40]}", f"broken off: {REDACTED}"),
     ],
 )
@@ -205,6 +206,9 @@ def test_what_has_the_shape_of_a_secret_is_hidden(line: str, hidden: str) -> Non
         "e83c5163316f89bfbde7d9ab23ca2e25604af290 Initial revision",
         "tests/test_network_test_configuration.py::test_disk_live_migration",
         "greyJackets.example.monkeys.co",
+        "[new branch] adam_fix-attendance-import-for-summer-courses-2024",
+        "test_roughs_are_smoothed_before_the_end",
+        "tests/test_task_live_responsibilities.py",
     ],
 )
 def test_everyday_lines_are_left_alone(line: str) -> None:

@@ -18,14 +18,7 @@ from typing import Any
 
 import django
 
-from .conf import (
-    AdminManagementSettings,
-    find_tool,
-    node,
-    open_repository,
-    program,
-    redactor,
-)
+from .conf import AdminManagementSettings, find_tool, node, open_repository, program, redactor
 from .exceptions import AdminManagementError
 from .models import Hold, Run, running_on
 from .runner import pm2

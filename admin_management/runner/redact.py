@@ -29,8 +29,8 @@ _HARMLESS_NAME = re.compile(
 _USER_INFO = re.compile(r"://[^\s/@:]*:(\S{1,300})@")
 """The password of a URL: up to the last @, since some hold one."""
 
-_KEY_BEGINS = r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----"
-_KEY_ENDS = r"-----END [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----"
+_KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----")
+_KEY_ENDS = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----")
 
 _BEGINNING = r"(?:(?<![^\W_])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))"
 """Where a word does, after an underscore, or after an escape: "\\n" ends with a letter."""
@@ -38,7 +38,7 @@ _BEGINNING = r"(?:(?<![^\W_])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))"
 _PATTERNS = (
     # A private key in a text of several lines, or with its lines in one. First, because others
     # would take its beginning away.
-    re.compile(rf"(?s){_KEY_BEGINS}.*?(?:{_KEY_ENDS}|\Z)"),
+    re.compile(rf"(?s){_KEY_BEGINS.pattern}.*?(?:{_KEY_ENDS.pattern}|\Z)"),
     # user:password@ of a URL, where what follows the colon is no port
     re.compile(r"(?<=://)[^\s/@:]*:(?!\d{1,5}/)[^\s\"'<>]{1,300}(?=@)"),
     # https://TOKEN@host
@@ -125,18 +125,18 @@ class PrivateKeys:
 
     def hides(self, line: str) -> bool:
         """Whether the next line of the output is one of a key's."""
-        if re.search(_KEY_BEGINS, line):
+        if _KEY_BEGINS.search(line):
             self._lines_left = LONGEST_KEY
         is_hidden = self._lines_left > 0
-        self._lines_left = 0 if re.search(_KEY_ENDS, line) else max(0, self._lines_left - 1)
+        self._lines_left = 0 if _KEY_ENDS.search(line) else max(0, self._lines_left - 1)
         return is_hidden
 
     def skip_to(self, lines: Iterable[str]) -> None:
         """After a gap: these come next, and may begin in the middle of a key."""
         for line in lines:
-            if re.search(_KEY_BEGINS, line):
+            if _KEY_BEGINS.search(line):
                 return
-            if re.search(_KEY_ENDS, line):
+            if _KEY_ENDS.search(line):
                 self._lines_left = LONGEST_KEY
                 return
 

@@ -59,8 +59,10 @@ class Command(BaseCommand):
         token = ApiToken(user=user, name=name, scope=options["scope"])
         token.issue(by=Requester.at_the_shell().name, days=days)
         self.stderr.write(
-            plain(f"Token {token.pk}, {token}, until {token.expires_at:%Y-%m-%d}.")
-            + " It is shown only now:"
+            plain(
+                f"Token {token.pk}, {token}, until {token.expires_at:%Y-%m-%d}. "
+                "It is shown only now:"
+            )
         )
         self.stdout.write(token.value)
 

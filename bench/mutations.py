@@ -2,9 +2,9 @@
 
     .demo/environment-3.11/bin/python -m bench.mutations [--only WORD] [--write]
 
-Each mutation is made in a copy of the project. "caught" is what must be said of every one: its
-test passes, and fails with it. A mutation whose text is not found any more is an error, so that the
-list stays true.
+Each mutation is made in a copy of the project, as many at once as there are processors. "caught" is
+what must be said of every one: its test passes, and fails with it. A mutation whose text is not
+found any more is an error, so that the list stays true.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -564,22 +565,28 @@ MUTATIONS = (
 )
 
 
-def is_caught(mutation: Mutation, folder: Path) -> bool:
+def is_caught(mutation: Mutation) -> bool:
     """Whether the test fails in a copy with the mutation, and only with it.
 
     Raises SystemExit if what is taken away is not there.
     """
-    path = folder / mutation.file
-    before = path.read_text(encoding="utf-8")
-    if mutation.old not in before:
-        raise SystemExit(f"{mutation.guard}: its text is not in {mutation.file} any more")
-    if not passes(mutation.test, folder):
-        raise SystemExit(f"{mutation.guard}: {mutation.test} fails without the mutation too")
-    path.write_text(before.replace(mutation.old, mutation.new), encoding="utf-8")
-    try:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        copy_project(folder)
+        path = folder / mutation.file
+        before = path.read_text(encoding="utf-8")
+        if mutation.old not in before:
+            raise SystemExit(f"{mutation.guard}: its text is not in {mutation.file} any more")
+        if not passes(mutation.test, folder):
+            raise SystemExit(f"{mutation.guard}: {mutation.test} fails without the mutation too")
+        path.write_text(before.replace(mutation.old, mutation.new), encoding="utf-8")
         return not passes(mutation.test, folder)
-    finally:
-        path.write_text(before, encoding="utf-8")
+
+
+def copy_project(folder: Path) -> None:
+    for each in COPIED:
+        source = ROOT / each
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / each)
 
 
 def passes(test: str, folder: Path) -> bool:
@@ -604,16 +611,10 @@ def passes(test: str, folder: Path) -> bool:
 
 def take_away(only: str, say: Callable[[str], object]) -> int:
     """How many mutations no test has noticed."""
+    chosen = [each for each in MUTATIONS if only in each.guard + each.file]
     missed = 0
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for each in COPIED:
-            source = ROOT / each
-            (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / each)
-        for mutation in MUTATIONS:
-            if only not in mutation.guard + mutation.file:
-                continue
-            caught = is_caught(mutation, folder)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for mutation, caught in zip(chosen, pool.map(is_caught, chosen), strict=True):
             missed += not caught
             say(f"{'caught' if caught else 'MISSED'}  {mutation.guard}  ({mutation.file})")
     say(f"{missed} missed")

@@ -19,12 +19,15 @@ class AdminManagementConfig(AppConfig):
 
     def ready(self) -> None:
         from django.contrib.auth.signals import user_logged_in
+        from django.core.signals import request_started
 
         from . import checks
         from .authentication import remember_login
+        from .content_type import discard_unreadable
         from .health import Release
 
         user_logged_in.connect(remember_login, dispatch_uid="admin_management")
+        request_started.connect(discard_unreadable, dispatch_uid="admin_management")
         self.release = Release.on_disk()
         register(checks.check_settings)
         register(checks.check_apps)

@@ -11,16 +11,18 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from rest_framework.exceptions import PermissionDenied, Throttled
 from rest_framework.request import Request
 
 from . import launcher
-from .authentication import require_recent_login
+from .authentication import require_recent_login, why_foreign
 from .client import address_of
 from .launcher import Requester
 from .models import ApiToken, IdempotencyKey, Options, Run, StepRun, Trigger
 from .permissions import require_wishes
 from .runner.render import render_log
 from .runner.status import Status
+from .throttling import FetchThrottle
 
 logger = logging.getLogger("admin_management")
 
@@ -44,6 +46,19 @@ def requester_of(request: HttpRequest | Request) -> Requester:
     if isinstance(token, ApiToken):
         name = f"{name[:90]} (token {token.name})"
     return Requester(name=name, user_id=user.pk, address=address_of(request))
+
+
+def require_fetch(request: HttpRequest | Request) -> None:
+    """Raises PermissionDenied for a page of another site, Throttled for who asks too often.
+
+    Neither may keep the remote and our processes busy.
+    """
+    is_session = getattr(request, "auth", None) is None
+    if is_session and (problem := why_foreign(request, as_method="POST")):
+        raise PermissionDenied(problem)
+    throttle = FetchThrottle()
+    if not throttle.allow_request(request, None):  # type: ignore[arg-type] # it needs no view
+        raise Throttled(throttle.wait())
 
 
 def ask(
@@ -71,6 +86,7 @@ def ask_once(
 
     Raises KeyReusedError if it was used for something else.
     """
+    # ask() does so too, but this transaction would take its record of the refusal back.
     require_wishes(request, wanted)
     with transaction.atomic():
         body = json.dumps(wanted, sort_keys=True)

@@ -1,4 +1,4 @@
-"""The audit log's text: how an event is written down, byte for byte, so that it can be proved.
+"""The audit log's text: how an event is written down, alike on every database.
 
 No I/O. The rows are ``models.AuditEvent``.
 """

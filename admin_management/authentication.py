@@ -20,6 +20,7 @@ from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
 from .conf import AdminManagementSettings
+from .plain import plain
 
 logger = logging.getLogger("admin_management")
 
@@ -126,7 +127,7 @@ def why_foreign(request: HttpRequest | Request, *, as_method: str = "") -> str:
         problem = REFUSED
     else:
         return ""
-    logger.warning("Refused a %s of %s by where it comes from", request.method, request.path)
+    logger.warning("Refused a %s of %s by where it comes from", request.method, plain(request.path))
     return problem
 
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from ipaddress import ip_address
@@ -19,6 +20,7 @@ from django.dispatch import receiver
 from .exceptions import SettingsError
 from .runner.git import Repository
 from .runner.redact import Redactor, looks_secret, secrets_in_environment, secrets_of
+from .runner.state import NotAGitCheckoutError, work_tree
 from .runner.variables import for_tools
 
 DEFAULT_TIMEOUTS: Mapping[str, float] = {
@@ -225,14 +227,17 @@ def _inner_paths(value: object) -> tuple[str, ...]:
 
 
 def _outer_path(value: object, checkout: Path) -> str:
-    """Outside the checkout: a push must not be able to say who may push."""
-    hint = 'Write the path of a file outside of the checkout, "/etc/site/allowed_signers".'
+    """Outside the repository: a push must not be able to say who may push."""
+    hint = 'Write the path of a file outside of the repository, "/etc/site/allowed_signers".'
     if value == "":
         return ""
     if not _is_path(value) or not Path(value).is_absolute():
         raise _wrong("allowed_signers", f"is {value!r}", hint)
-    if Path(value).resolve().is_relative_to(checkout.resolve()):
-        raise _wrong("allowed_signers", f"is {str(value)!r}, inside the checkout", hint)
+    repository = checkout.resolve()
+    with suppress(NotAGitCheckoutError):
+        repository = work_tree(repository)
+    if Path(value).resolve().is_relative_to(repository):
+        raise _wrong("allowed_signers", f"is {str(value)!r}, inside the repository", hint)
     return str(value)
 
 

@@ -9,9 +9,18 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
+from rest_framework.exceptions import APIException
 
-from .asking import ask, bring_up_to_date, go_back, log_piece, requester_of, settle, settled_run
-from .authentication import why_foreign
+from .asking import (
+    ask,
+    bring_up_to_date,
+    go_back,
+    log_piece,
+    requester_of,
+    require_fetch,
+    settle,
+    settled_run,
+)
 from .cancelling import cancel_update
 from .conf import AdminManagementSettings
 from .exceptions import AdminManagementError, ConflictError
@@ -23,7 +32,6 @@ from .panels import read_panels
 from .staff_page import page, staff_page
 from .status import read_status
 from .steps import Tools, ordered_steps
-from .throttling import FetchThrottle
 
 LISTED_RUNS = 20
 
@@ -43,7 +51,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "form": form,
         "hold": Hold.objects.in_force(),
         "hold_form": HoldForm(auto_id="hold_%s"),
-        "site": read_status(fetch=_may_ask_the_remote(request)),
+        "site": read_status(fetch=_may_fetch(request)),
         "shown": shown,
         "waiting": runs.queued().exclude(pk=going_on.pk).first() if going_on else None,
         "last": runs.finished().order_by("-finished_at").first(),
@@ -55,13 +63,15 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     )
 
 
-def _may_ask_the_remote(request: HttpRequest) -> bool:
-    """Whether it is wished for by a page of ours, and not too often. Else nothing is fetched."""
-    return (
-        request.GET.get("fetch") == "1"
-        and not why_foreign(request, as_method="POST")
-        and FetchThrottle().allow_request(request, None)  # type: ignore[arg-type] # it needs neither
-    )
+def _may_fetch(request: HttpRequest) -> bool:
+    """Whether the page's own link was followed, and may be. Else nothing is fetched."""
+    if request.GET.get("fetch") != "1":
+        return False
+    try:
+        require_fetch(request)
+    except APIException:
+        return False
+    return True
 
 
 @staff_page("POST")

@@ -206,7 +206,7 @@ def _found(name: str, check: Callable[[Site], str], site: Site) -> Finding:
         # They belong to this thread, which ends here.
         connections.close_all()
     hidden = redactor()
-    message, advice = hidden.line(" ".join(message.split())), hidden.line(advice)
+    message, advice = " ".join(hidden.line(message).split()), hidden.line(advice)
     # Last, so that no secret is changed before it is known. Names of files may be no text.
     return Finding(name, verdict, plain(message), plain(advice))
 

@@ -27,7 +27,12 @@ from django.db import connections, transaction
 
 from .audit import Happening, Kind
 from .conf import AdminManagementSettings, node, program, secret_values
-from .exceptions import ConflictError, ReasonMissingError, WrongUserError
+from .exceptions import (
+    AdminManagementError,
+    ConflictError,
+    ReasonMissingError,
+    WrongUserError,
+)
 from .going_back import find_way_back, migrations_to_reverse
 from .health import visit
 from .models import AuditEvent, Hold, Options, Run, Trigger, running_on
@@ -81,7 +86,7 @@ def request_update(
     requester: Requester,
     reason: str = "",
     expected: str = "",
-    also: Callable[[UUID], Sequence[Happening]] = lambda _: (),
+    alongside: Callable[[UUID], Sequence[Happening]] = lambda _: (),
     **options: Unpack[Options],
 ) -> tuple[UUID, bool]:
     """Ask for an update. Returns the key of the run that will serve the request, and whether
@@ -90,8 +95,8 @@ def request_update(
     When an update already waits the request joins it. Starts a runner once the surrounding
     transaction is committed; never waits for it. Safe to call from many processes at once.
     ``expected`` is the revision that the requester has seen at the remote, if it has looked;
-    ``also`` is called with the key in the transaction that all of this is written in, so what it
-    raises takes it back. It returns what the audit log shall tell beside, of the same run.
+    ``alongside`` is called with the run's key in the same transaction, so an exception in it undoes
+    the request. It returns further events of the run for the audit log.
     Raises ReasonMissingError for an overridden hold without a reason.
     """
     if options.get("override_hold") and not reason.strip():
@@ -109,8 +114,8 @@ def request_update(
         )
         wishes = {**NO_WISHES, **options}
         asked = _asked(requester, is_new=is_new, trigger=trigger, reason=reason, **wishes)
-        # First, because whoever has a number of the log keeps others from theirs until the end.
-        told_beside = also(run_id)
+        # Before the log is appended to, which locks it for everybody else until the commit.
+        told_beside = alongside(run_id)
         AuditEvent.objects.append_all([asked, *told_beside], run_id=run_id)
         hold = Hold.objects.in_force() if options.get("override_hold") else None
         if hold:
@@ -385,7 +390,7 @@ def _launch(run: Run, state: StateDirectory, lock: Lock) -> bool:
         plan = _plan(run, state, folder)
         plan.write(folder / "plan.json")
         _spawn((str(folder / "plan.json"),), state, lock)
-    except (OSError, subprocess.SubprocessError, ConflictError, GitError) as error:
+    except (OSError, subprocess.SubprocessError, AdminManagementError, GitError) as error:
         _fail(run, f"The runner could not be started: {error}")
         return False
     return True

@@ -118,7 +118,8 @@ def record_refusal(request: HttpRequest | Request) -> None:
     name, match = str(user), request.resolver_match
     who: dict[str, Any] = {"asked_for": (match and match.url_name) or "", "user": str(user.pk)}
     logger.warning("Refused a %s of %s by %s", request.method, plain(request.path), plain(name))
-    # The canonical text has no spaces, and a quote inside a value is escaped.
+    # The canonical text sorts names, so these two stand side by side; it has no spaces, and a quote
+    # inside a value is escaped.
     told = json.dumps(who, separators=(",", ":")).strip("{}")
     since = timezone.now() - REMEMBERED_FOR
     if not AuditEvent.objects.filter(

@@ -26,7 +26,7 @@ def poll(*, retries: bool = True) -> str:
     try:
         state, live, tip = _look()
     except (AdminManagementError, GitError, OSError, NotAGitCheckoutError) as error:
-        raise RemoteError(redactor().line(" ".join(str(error).split()))) from None
+        raise RemoteError(" ".join(redactor().line(str(error)).split())) from None
     name = tip[:7]
     if tip == live:
         return f"{name} is live."

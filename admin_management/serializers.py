@@ -84,7 +84,7 @@ class StrictSerializer(serializers.Serializer[Any]):
 
 
 class BodySerializer(StrictSerializer):
-    """The body of a request."""
+    """The body of a request: of its own class, so that the schema says what is refused."""
 
 
 class UpdateRequestSerializer(BodySerializer):

@@ -27,7 +27,7 @@ def _lines(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name in ("current", "waiting", "last"):
         run = status[f"{name}_run"]
         if run:
-            yield f"{name}", _run(run)
+            yield name, _run(run)
     versions = (_version(name, value) for name, value in status["versions"].items())
     yield "versions", ", ".join(versions)
 

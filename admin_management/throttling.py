@@ -4,10 +4,8 @@ from typing import Any
 
 from django.core.cache.backends.locmem import LocMemCache
 from django.http import HttpRequest
-from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
-from rest_framework.serializers import BooleanField
 from rest_framework.throttling import SimpleRateThrottle
 
 from .client import address_of
@@ -29,13 +27,14 @@ class ChangeThrottle(SimpleRateThrottle):
         return _asker(request)
 
 
-class FetchThrottle(ChangeThrottle):
-    """How often in a minute ``?fetch=1`` may ask the remote, of the status or the dashboard."""
+class FetchThrottle(SimpleRateThrottle):
+    """Looks at the remote in a minute, by the API or the dashboard."""
 
     rate = "6/min"
+    cache = COUNTS
 
     def get_cache_key(self, request: Request | HttpRequest, view: Any) -> str | None:
-        return f"fetch-{_asker(request)}" if _asks_to_fetch(request) else None
+        return f"fetch-{_asker(request)}"
 
 
 class WrongTokenThrottle(SimpleRateThrottle):
@@ -46,13 +45,6 @@ class WrongTokenThrottle(SimpleRateThrottle):
 
     def get_cache_key(self, request: Request | HttpRequest, view: Any) -> str | None:
         return f"address-{address_of(request)}"
-
-
-def _asks_to_fetch(request: Request | HttpRequest) -> bool:
-    try:
-        return bool(BooleanField().to_internal_value(request.GET.get("fetch", False)))
-    except ValidationError:
-        return False
 
 
 def _asker(request: Request | HttpRequest) -> str:

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from rest_framework.exceptions import NotFound, PermissionDenied, ValidationError
+from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -15,10 +15,11 @@ from .asking import (
     go_back,
     log_piece,
     requester_of,
+    require_fetch,
     settle,
     settled_run,
 )
-from .authentication import seen_in, why_foreign
+from .authentication import seen_in
 from .cancelling import cancel_update
 from .going_back import find_way_back
 from .launcher import hold_updates, release_updates
@@ -43,7 +44,6 @@ from .serializers import (
     WayBackSerializer,
 )
 from .status import read_status
-from .throttling import FetchThrottle
 
 
 class UpdateViewSet(StaffViewSet):
@@ -158,14 +158,12 @@ class StatusViewSet(StaffViewSet):
     """How the site stands: git, PM2, runs, versions."""
 
     serializer_class = StatusSerializer
-    throttle_classes = (FetchThrottle,)
 
     def retrieve(self, request: Request) -> Response:
         """Asks no network, unless ``?fetch=1``. A part that cannot be read says why."""
         fetch = _checked(StatusQuerySerializer, request.query_params.dict())["fetch"]
-        # No page of another site has our processes and the remote's kept busy.
-        if fetch and request.auth is None and (problem := why_foreign(request, as_method="POST")):
-            raise PermissionDenied(problem)
+        if fetch:
+            require_fetch(request)
         settle()
         return Response(StatusSerializer(read_status(fetch=fetch)).data)
 

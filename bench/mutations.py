@@ -424,7 +424,7 @@ MUTATIONS = (
     ),
     Mutation(
         "no other site has the remote asked",
-        "admin_management/views.py",
+        "admin_management/asking.py",
         ', as_method="POST"',
         "",
         "tests/admin_management/test_views.py -k has_nobody_ask_the_remote",
@@ -515,9 +515,9 @@ MUTATIONS = (
     ),
     Mutation(
         "the remote is not asked without end",
-        "admin_management/views.py",
-        "    throttle_classes = (FetchThrottle,)\n",
-        "",
+        "admin_management/asking.py",
+        "if not throttle.allow_request(request, None):",
+        "if False:",
         "tests/admin_management/test_throttling.py -k not_asked_without_end",
     ),
     Mutation(
@@ -535,18 +535,32 @@ MUTATIONS = (
         "tests/admin_management/test_recent_login.py -k cannot_make_one",
     ),
     Mutation(
-        "a wish to ask the remote is counted in whatever words",
-        "admin_management/throttling.py",
-        'BooleanField().to_internal_value(request.GET.get("fetch", False))',
-        'request.GET.get("fetch") == "1"',
-        "tests/admin_management/test_throttling.py -k in_other_words",
-    ),
-    Mutation(
         "a key in a message is hidden",
         f"{RUNNER}/redact.py",
         "PATTERNS:\n            text",
         "PATTERNS[1:]:\n            text",
         "tests/runner/test_redact.py -k shape_of_a_secret",
+    ),
+    Mutation(
+        "a key that begins where another ends is hidden",
+        f"{RUNNER}/redact.py",
+        "0 if ends > begins else",
+        "0 if ends >= 0 else",
+        "tests/runner/test_output.py -k another_ends",
+    ),
+    Mutation(
+        "a content type that Django cannot read is no 500",
+        "admin_management/apps.py",
+        "request_started.connect(discard_unreadable,",
+        "request_started.disconnect(discard_unreadable,",
+        "tests/admin_management/test_content_type.py -k no_500",
+    ),
+    Mutation(
+        "who may sign is not said by a file of the repository",
+        "admin_management/conf.py",
+        "        repository = work_tree(repository)\n",
+        "        work_tree(repository)\n",
+        "tests/admin_management/test_conf.py -k beside_the_site",
     ),
     Mutation(
         "what a killed git has begun to write is taken away",

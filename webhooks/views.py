@@ -223,7 +223,7 @@ def _request_update(request: HttpRequest, push: Said, accept: Callable[[UUID], N
     by = f" by {sender}" if sender else ""
     actor = f"GitHub: {sender}" if sender else "GitHub"
 
-    def also(run_id: UUID) -> list[Happening]:
+    def write_down(run_id: UUID) -> list[Happening]:
         def tell() -> None:
             logger.info("Delivery %s accepted", push["delivery_id"], extra={"run": str(run_id)})
 
@@ -235,7 +235,7 @@ def _request_update(request: HttpRequest, push: Said, accept: Callable[[UUID], N
         trigger=Trigger.WEBHOOK,
         requester=Requester(name=actor, address=address_of(request)),
         reason=f"push of {push['after'][:7]} to {branch}{by}",
-        also=also,
+        alongside=write_down,
     )
     return run_id
 

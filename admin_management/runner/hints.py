@@ -2,12 +2,10 @@
 
 from .process import Ending
 
-_NOTHING_CHANGED = "Nothing live was changed."
-
 _BY_STEP = {
     "fetch": "Try it by hand as the user of the site: git fetch. Is the remote reachable, and does "
     "the deploy key still work?",
-    "rehearsal": f"Mend what it says, commit and push. {_NOTHING_CHANGED}",
+    "rehearsal": "Mend what it says, commit and push. Nothing live was changed.",
     "pull": "The remote branch does not follow from the local one, or a local file is in the way: "
     "look at git status and git log in the checkout.",
     "dependencies": "If uv.lock is out of date, run uv lock, commit and push it. "

@@ -18,8 +18,6 @@ from typing import Any
 from .ballast import Ballast
 from .status import Status, StepStatus
 
-JOURNAL_VERSION = 1
-
 
 class Journal:
     """Appends events to one run's file. Times are those of writing.

@@ -9,13 +9,11 @@ import re
 from collections.abc import Callable
 
 from .redact import LONGEST_KEY, REDACTED, PrivateKeys, Redactor
+from .terminal import harmless
 
 KEPT = 256 * 1024
 """Bytes kept of the beginning, and again of the end."""
 
-# ECMA-48 control sequences, operating system commands, and the shorter escapes of ECMA-35
-_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[ -/]*[0-~])")
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LINE_END = re.compile(rb"\r\n|\n|\r(?!\n)")
 
 
@@ -67,7 +65,7 @@ class OutputSink:
         self._pass_on(lines)
         self._pending = data[start:]
         if len(self._pending) > self._room:
-            self._tail, self._pending = bytearray(), self._pending
+            self._tail = bytearray()
             self._receive_tail(b"")
 
     def _receive_tail(self, data: bytes) -> None:
@@ -98,7 +96,7 @@ class OutputSink:
             self._emit("".join(self._cleaned(line) + "\n" for line in lines))
 
     def _cleaned(self, line: bytes) -> str:
-        text = _ESCAPES.sub("", line.decode("utf-8", errors="replace"))
+        text = harmless(line.decode("utf-8", errors="replace"))
         if self._keys.hides(text):
             return REDACTED
-        return self._redactor.output(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text))
+        return self._redactor.output(text)

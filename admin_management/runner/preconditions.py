@@ -16,7 +16,8 @@ SHOWN_FILES = 5
 
 _USER_INFO = re.compile(r"://([^/]*)@")
 _QUERY = re.compile(r"[?&;]([^=&;]+)=[^&;]")
-_HEXADECIMAL = re.compile(r"[0-9a-f]{32,}")
+_TOKEN = re.compile(r"[0-9A-Fa-f]{32,}|[0-9A-Za-z]{40,}")
+"""The name of a user or an organisation on GitHub has at most 39 characters."""
 
 
 def check_all(plan: Plan, repository: Repository, environ: Mapping[str, str]) -> None:
@@ -87,7 +88,7 @@ def check_remote_address(remote: str, repository: Repository) -> str:
 def holds_credential(url: str) -> bool:
     """A password, a user that has the shape of a token, or a token in the query."""
     user = unquote("".join(_USER_INFO.findall(url)))
-    is_token = Redactor([]).line(user) != user or bool(_HEXADECIMAL.fullmatch(user))
+    is_token = Redactor([]).line(user) != user or bool(_TOKEN.fullmatch(user))
     return ":" in user or is_token or any(map(looks_secret, _QUERY.findall(url)))
 
 

@@ -11,6 +11,8 @@ from html import escape
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
+from .terminal import harmless
+
 REDACTED = "[REDACTED]"
 
 SHORTEST = 6
@@ -48,9 +50,8 @@ _PATTERNS = (
     re.compile(r"(?i)(?<=password=)[^\s&;,'\"]+"),
     # GitHub, GitLab, Atlassian, Slack, AWS, PyPI and Stripe tokens, and our own
     re.compile(
-        _BEGINNING
-        + r"(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|AT(CTT3|ATT3|BB)[\w=-]{20,}"
-        r"|xox[abprs]-[\w-]{10,}|AKIA[A-Z0-9]{16}|pypi-[\w-]{20,}|dam_[\w-]{40,}"
+        _BEGINNING + r"(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|AT(CTT3|ATT3|BB)[\w=-]{20,}"
+        r"|gl(pat|dt|rt|cbt|ptt|ft|imt|soat)-[\w-]{16,}|xox[abprs]-[\w-]{10,}|AKIA[A-Z0-9]{16}|pypi-[\w-]{20,}|dam_[\w-]{40,}"
         r"|[sr]k_(live|test)_[0-9A-Za-z]{16,})"
     ),
     # JSON web tokens. Not in the midst of a word, of which each could begin a long search.
@@ -63,7 +64,7 @@ _PATTERNS = (
 
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
 
-LONGEST_KEY = 300
+LONGEST_KEY = 2000
 """Lines after which a key that began and does not end is none."""
 
 
@@ -125,20 +126,29 @@ class PrivateKeys:
 
     def hides(self, line: str) -> bool:
         """Whether the next line of the output is one of a key's."""
-        if _KEY_BEGINS.search(line):
+        begins, ends = _last(_KEY_BEGINS, line), _last(_KEY_ENDS, line)
+        if begins >= 0:
             self._lines_left = LONGEST_KEY
         is_hidden = self._lines_left > 0
-        self._lines_left = 0 if _KEY_ENDS.search(line) else max(0, self._lines_left - 1)
+        # Where a file lacks its last line end, the next key may begin on the line of the end.
+        self._lines_left = 0 if ends > begins else max(0, self._lines_left - 1)
         return is_hidden
 
     def skip_to(self, lines: Iterable[str]) -> None:
         """After a gap: these come next, and may begin in the middle of a key."""
         for line in lines:
+            if ends := _KEY_ENDS.search(line):
+                begins = _KEY_BEGINS.search(line)
+                if not begins or ends.start() < begins.start():
+                    self._lines_left = LONGEST_KEY
+                return
             if _KEY_BEGINS.search(line):
                 return
-            if _KEY_ENDS.search(line):
-                self._lines_left = LONGEST_KEY
-                return
+
+
+def _last(pattern: re.Pattern[str], line: str) -> int:
+    """Where it is found last in the line; -1 if nowhere."""
+    return max((found.start() for found in pattern.finditer(line)), default=-1)
 
 
 def _parts(value: str) -> set[str]:
@@ -177,16 +187,23 @@ def _branch(beginning: str, node: dict[str, Any]) -> str:
 
 def _forms(value: str) -> set[str]:
     raw = _bytes(value)
-    quoted = {quote(raw, safe=""), quote(raw), quote_plus(raw)}
+    # The last as encodeURIComponent of JavaScript does.
+    quoted = {quote(raw, safe=""), quote(raw), quote_plus(raw), quote(raw, safe="!'()*")}
+    in_json = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
     return {
         value,
-        raw.decode(errors="replace"),
+        harmless(value),
+        harmless(raw.decode(errors="replace")),
         *quoted,
         *(_ESCAPE.sub(lambda found: found[0].lower(), each) for each in quoted),
         escape(value),
-        json.dumps(value)[1:-1],
-        json.dumps(value, ensure_ascii=False)[1:-1],
+        *in_json,
+        *(json.dumps(each)[1:-1] for each in in_json),
         repr(value)[1:-1],
+        ascii(value)[1:-1],
+        repr(raw)[2:-1],
+        # Between single quotes, as a shell traces it
+        value.replace("'", r"'\''"),
         *_base64_forms(raw),
     }
 

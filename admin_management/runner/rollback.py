@@ -177,11 +177,10 @@ class Rollback:
         site = self.site
         restart = site.step("restart")
         began = Moment.now()
-        if restart is not None and ("restart" in self.begun or not self._is_healthy(execution)):
-            site.run(execution, site.filled_in(restart.argv))
-        else:
+        if restart is None or ("restart" not in self.begun and self._is_healthy(execution)):
             execution.skip("the old processes were never restarted")
             return
+        site.run(execution, site.filled_in(restart.argv))
         if site.plan.health:
             step = _proof_step(site)
             proof = Proof(site, site.plan.health)

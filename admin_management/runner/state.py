@@ -41,20 +41,26 @@ class NotAGitCheckoutError(Exception):
         )
 
 
+def work_tree(folder: Path) -> Path:
+    """The top of the work tree that ``folder`` is in. Raises NotAGitCheckoutError."""
+    for parent in chain((folder,), folder.parents):
+        if (parent / ".git").exists():
+            return parent
+    raise NotAGitCheckoutError(folder)
+
+
 def git_directory(folder: Path) -> Path:
     """The git directory of the work tree that ``folder`` is in, without starting git.
 
     Follows the ``gitdir:`` file of a linked work tree (gitrepository-layout(5)). Raises
     NotAGitCheckoutError.
     """
-    for parent in chain((folder,), folder.parents):
-        entry = parent / ".git"
-        if entry.is_dir():
-            return entry
-        if entry.is_file():
-            target = entry.read_text(encoding="utf-8").partition("gitdir:")[2].strip()
-            return (parent / target).resolve()
-    raise NotAGitCheckoutError(folder)
+    top = work_tree(folder)
+    entry = top / ".git"
+    if entry.is_dir():
+        return entry
+    target = entry.read_text(encoding="utf-8").partition("gitdir:")[2].strip()
+    return (top / target).resolve()
 
 
 def private(path: str, flags: int) -> int:

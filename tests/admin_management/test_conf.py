@@ -100,7 +100,14 @@ def test_every_key_can_be_set(settings: Any) -> None:
 def test_who_may_sign_is_not_said_by_what_they_sign(settings: Any, place: object) -> None:
     with pytest.raises(SettingsError, match="ALLOWED_SIGNERS") as raised:
         load(settings, CHECKOUT="/srv/site", ALLOWED_SIGNERS=place)
-    assert "outside of the checkout" in raised.value.hint
+    assert "outside of the repository" in raised.value.hint
+
+
+def test_nor_beside_the_site_in_the_same_repository(settings: Any, tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "site").mkdir()
+    with pytest.raises(SettingsError, match="inside the repository"):
+        load(settings, CHECKOUT=tmp_path / "site", ALLOWED_SIGNERS=tmp_path / "allowed_signers")
 
 
 @pytest.mark.parametrize(

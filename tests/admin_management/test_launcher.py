@@ -109,7 +109,7 @@ def test_what_accompanies_a_request_takes_it_back_when_it_fails(spawned: list[Pl
 
     with transaction.atomic():
         with pytest.raises(ZeroDivisionError):
-            ask(also=fail)
+            ask(alongside=fail)
         assert not Run.objects.exists()
         assert not AuditEvent.objects.exists()
     assert spawned == []
@@ -117,7 +117,7 @@ def test_what_accompanies_a_request_takes_it_back_when_it_fails(spawned: list[Pl
 
 def test_what_accompanies_a_request_is_told_beside_it() -> None:
     happening = Happening(kind=Kind.DELIVERY_ACCEPTED, actor="bob", facts={"delivery": "1"})
-    run, _ = ask(also=lambda _: [happening])
+    run, _ = ask(alongside=lambda _: [happening])
     events = AuditEvent.objects.all()
     assert [(each.kind, each.run_id) for each in events] == [
         ("requested", run.pk),
@@ -319,6 +319,17 @@ def test_a_runner_that_cannot_be_started_fails_the_run_and_frees_the_lock(
     lock = Lock.try_acquire(state_of_settings().lock)
     assert lock is not None
     lock.release()
+
+
+def test_a_site_without_our_addresses_fails_the_run_and_says_so(
+    checkout: Checkout, settings: Any
+) -> None:
+    settings.ROOT_URLCONF = "webhooks.urls"
+    run, _ = ask()
+    start_next()
+    run.refresh_from_db()
+    assert run.status == Status.FAILED
+    assert 'The site does not include "admin_management.urls"' in run.message
 
 
 def test_a_finished_journal_becomes_rows_once(checkout: Checkout) -> None:

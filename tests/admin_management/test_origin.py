@@ -116,6 +116,16 @@ class TestWhatIsRequired:
         assert staff.get(DASHBOARD).status_code == 200
 
 
+def test_what_is_logged_of_a_refused_address_no_terminal_obeys(
+    staff: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = "/admin/admin_management/apitoken/1%0D%1b]0;live%07%1b[2K/change/"
+    response = staff.post(path, headers={"Sec-Fetch-Site": "cross-site"})
+    assert response.status_code == 403
+    assert [message for message in caplog.messages if "apitoken" in message]
+    assert all(message.isprintable() for message in caplog.messages)
+
+
 class TestInABrowser:
     pytestmark = [*in_chromium, pytest.mark.django_db(transaction=True)]
 

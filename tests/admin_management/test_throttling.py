@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from admin_management.models import ApiToken
-from admin_management.throttling import ChangeThrottle, WrongTokenThrottle
+from admin_management.throttling import ChangeThrottle, FetchThrottle, WrongTokenThrottle
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_runner", "checkout")]
 
@@ -23,7 +23,7 @@ CHANGES, WRONG_TOKENS, FETCHES = 30, 20, 6
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What the throttles take for the time, in seconds."""
     now = [1_000_000.0]
-    for throttle in (ChangeThrottle, WrongTokenThrottle):
+    for throttle in (ChangeThrottle, FetchThrottle, WrongTokenThrottle):
         monkeypatch.setattr(throttle, "timer", staticmethod(lambda: now[0]))
     return now
 

@@ -216,6 +216,11 @@ class TestAPrivateKey:
         one_line = KEY.replace("\n", "\\n")
         assert text_of(f"{one_line}\nafter\n".encode()) == "[REDACTED]\nafter\n"
 
+    def test_that_begins_on_the_line_where_another_ends_is_hidden_too(self) -> None:
+        # cat of two files, of which the first lacks its last line end
+        shown = text_of(f"{KEY}{KEY}\nafter\n".encode())
+        assert shown == "[REDACTED]\n" * 13 + "after\n"
+
     def test_that_never_ends_does_not_black_out_the_rest(self) -> None:
         begin = KEY.splitlines()[0]
         shown = text_of(f"{begin}\n".encode() + b"line\n" * LONGEST_KEY)
@@ -230,6 +235,14 @@ class TestAPrivateKey:
         assert "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU" not in shown
         assert "[REDACTED]\n" in shown
         assert shown.endswith("x\n")
+
+    def test_is_hidden_where_another_begins_on_its_last_line_after_a_gap(self) -> None:
+        head = b"x" * 99 + b"\n"
+        keys = f"{KEY}{KEY}\n".encode()
+        end = keys[50:] + head * ((KEPT - len(keys) + 50) // 100 - 1)
+        shown = text_of(head * (KEPT // 100) + head * 9_000 + keys[:50] + end)
+        assert "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU" not in shown
+        assert "[REDACTED]\nxxx" in shown
 
     def test_whose_certificate_is_public_is_left_alone(self) -> None:
         text = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"

@@ -91,6 +91,9 @@ def test_a_remote_that_is_not_there(site: Site) -> None:
         "https://0123456789abcdef0123456789abcdef01234567@example.com/site.git",
         "https://ATCTT3xFfGN0T0ken-of_25_characters@example.com/site.git",
         "https://glpat%2D0123456789abcdefghij@example.com/site.git",
+        "https://gldt-0123456789abcdefghij@example.com/site.git",
+        "https://DEADBEEFDEADBEEFDEADBEEFDEADBEEF@example.com/site.git",
+        f"https://{'a1b2c3d4' * 6}wxyz@example.com/octocat/site/_git/site",
     ],
 )
 def test_a_remote_with_a_credential_in_its_address(site: Site, url: str) -> None:

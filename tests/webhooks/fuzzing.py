@@ -15,6 +15,8 @@ from urllib.parse import urlencode
 from django.core.handlers.wsgi import WSGIRequest
 from django.test import RequestFactory
 
+from admin_management.content_type import discard_unreadable
+
 from .payloads import (
     FORM,
     JSON,
@@ -106,6 +108,10 @@ CONTENT_TYPES = (
     "",
     "text/plain",
     "application/json; charset=utf-16",
+    "application/json; charset=zlib",
+    "application/json; charset=undefined",
+    "application/json; a*=foo''%41",
+    "a; x*99999=1; x*=1",
     "\xff",
     "a/b" * 99,
 )
@@ -150,7 +156,10 @@ class Case:
         return str(self.environ.get("HTTP_X_GITHUB_DELIVERY", ""))
 
     def request(self) -> WSGIRequest:
-        return WSGIRequest(BASE | {"wsgi.input": BytesIO(self.body)} | self.environ)
+        """As Django's handler makes it, which tells us before."""
+        environ = BASE | {"wsgi.input": BytesIO(self.body)} | self.environ
+        discard_unreadable(environ=environ)
+        return WSGIRequest(environ)
 
 
 BASE = {
@@ -248,6 +257,7 @@ def _disturb(environ: dict[str, Any], random: Random) -> None:
             ("HTTP_X_GITHUB_DELIVERY", (*EVENTS, "the-same-again")),
             ("HTTP_X_HUB_SIGNATURE_256", SIGNATURES),
             ("CONTENT_TYPE", CONTENT_TYPES),
+            ("QUERY_STRING", ("", "x", "%ff", "x=1;a&&=" * 9)),
             ("CONTENT_LENGTH", LENGTHS),
             ("REMOTE_ADDR", ADDRESSES),
             ("wsgi.input_terminated", (True,)),

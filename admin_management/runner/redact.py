@@ -51,7 +51,8 @@ _PATTERNS = (
     # GitHub, GitLab, Atlassian, Slack, AWS, PyPI and Stripe tokens, and our own
     re.compile(
         _BEGINNING + r"(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|AT(CTT3|ATT3|BB)[\w=-]{20,}"
-        r"|gl(pat|dt|rt|cbt|ptt|ft|imt|soat)-[\w-]{16,}|xox[abprs]-[\w-]{10,}|AKIA[A-Z0-9]{16}|pypi-[\w-]{20,}|dam_[\w-]{40,}"
+        r"|gl(pat|dt|rt|cbt|ptt|ft|imt|soat)-[\w-]{16,}|xox[abprs]-[\w-]{10,}|AKIA[A-Z0-9]{16}"
+        r"|pypi-[\w-]{20,}|dam_[\w-]{40,}"
         r"|[sr]k_(live|test)_[0-9A-Za-z]{16,})"
     ),
     # JSON web tokens. Not in the midst of a word, of which each could begin a long search.
@@ -98,6 +99,7 @@ class Redactor:
             for part in _parts(value)
             if len(part) >= SHORTEST
             for form in _forms(part)
+            if len(form) >= SHORTEST
         }
         self._values = re.compile(_any_of(spellings)) if spellings else None
 

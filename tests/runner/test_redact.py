@@ -165,6 +165,8 @@ def test_a_private_key_in_a_text_is_hidden_and_the_lines_around_it_are_not() -> 
 def test_a_short_value_does_not_black_out_the_log() -> None:
     assert Redactor(["", "x", "12345"]).line("exit 12345 x") == "exit 12345 x"
     assert len("123456") == SHORTEST
+    nearly_nothing = "\x1b[1m\x1b[1mab"
+    assert Redactor([nearly_nothing]).line("about") == "about"
 
 
 def test_a_variable_of_bytes_that_are_no_text_is_hidden_as_it_is_printed() -> None:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from django.apps import apps
 from django.db import transaction
+from django.utils.http import parse_header_parameters
 from rest_framework.exceptions import (
     APIException,
     NotFound,
@@ -100,6 +101,18 @@ class BrowsableRenderer(BrowsableAPIRenderer):
 
 class Negotiation(DefaultContentNegotiation):
     settings = OWN_SETTINGS  # type: ignore[assignment]
+
+    def get_accept_list(self, request: Request) -> list[str]:
+        """Without what Django cannot read: to any stranger it would be a 500."""
+        return [each for each in super().get_accept_list(request) if _is_readable(each)]
+
+
+def _is_readable(media_type: str) -> bool:
+    try:
+        parse_header_parameters(media_type)
+    except Exception:
+        return False
+    return True
 
 
 class StaffViewSet(GenericViewSet[Any]):

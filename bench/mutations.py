@@ -549,6 +549,13 @@ MUTATIONS = (
         "tests/runner/test_output.py -k another_ends",
     ),
     Mutation(
+        "after a gap the end of a key tells of its lines before",
+        f"{RUNNER}/output.py",
+        "            self._keys.skip_to(map(_readable, lines[:LONGEST_KEY]))\n",
+        "            pass\n",
+        "tests/runner/test_output.py -k gap_has_taken",
+    ),
+    Mutation(
         "a content type that Django cannot read is no 500",
         "admin_management/apps.py",
         "request_started.connect(discard_unreadable,",

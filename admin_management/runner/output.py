@@ -87,7 +87,7 @@ class OutputSink:
             self._emit(f"[… {gap:,} bytes left out …]\n")
         lines = _LINE_END.split(shown.rstrip(b"\r\n")) if shown else []
         if gap:
-            self._keys.skip_to(line.decode(errors="replace") for line in lines[:LONGEST_KEY])
+            self._keys.skip_to(map(_readable, lines[:LONGEST_KEY]))
         self._pass_on(lines)
 
     def _pass_on(self, lines: list[bytes]) -> None:
@@ -96,7 +96,11 @@ class OutputSink:
             self._emit("".join(self._cleaned(line) + "\n" for line in lines))
 
     def _cleaned(self, line: bytes) -> str:
-        text = harmless(line.decode("utf-8", errors="replace"))
+        text = _readable(line)
         if self._keys.hides(text):
             return REDACTED
         return self._redactor.output(text)
+
+
+def _readable(line: bytes) -> str:
+    return harmless(line.decode("utf-8", errors="replace"))

@@ -31,8 +31,9 @@ _HARMLESS_NAME = re.compile(
 _USER_INFO = re.compile(r"://[^\s/@:]*:(\S{1,300})@")
 """The password of a URL: up to the last @, since some hold one."""
 
-_KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----")
-_KEY_ENDS = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----")
+_KEY_BEGINS = re.compile(r"-{4,5} ?BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)? ?-{4,5}")
+_KEY_ENDS = re.compile(r"-{4,5} ?END [A-Z0-9 ]*PRIVATE KEY( BLOCK)? ?-{4,5}")
+"""RFC 7468, RFC 9580, and with four dashes and blanks that of ssh.com."""
 
 _BEGINNING = r"(?:(?<![^\W_])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))"
 """Where a word does, after an underscore, or after an escape: "\\n" ends with a letter."""
@@ -192,20 +193,22 @@ def _forms(value: str) -> set[str]:
     # The last as encodeURIComponent of JavaScript does.
     quoted = {quote(raw, safe=""), quote(raw), quote_plus(raw), quote(raw, safe="!'()*")}
     in_json = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    in_html = {escape(value), escape(value, quote=False), escape(value).replace("&#x27;", "&#39;")}
     return {
         value,
         harmless(value),
         harmless(raw.decode(errors="replace")),
         *quoted,
         *(_ESCAPE.sub(lambda found: found[0].lower(), each) for each in quoted),
-        escape(value),
+        *in_html,
         *in_json,
         *(json.dumps(each)[1:-1] for each in in_json),
         repr(value)[1:-1],
         ascii(value)[1:-1],
         repr(raw)[2:-1],
-        # Between single quotes, as a shell traces it
+        # Between single quotes, as a shell traces it and as shlex.quote() writes it
         value.replace("'", r"'\''"),
+        value.replace("'", "'\"'\"'"),
         *_base64_forms(raw),
     }
 

@@ -40,9 +40,18 @@ def test_is_no_500_to_any_stranger(
     assert response.status_code == status
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize(("besides", "status"), [("", 406), ("application/json, ", 401)])
+@pytest.mark.parametrize("media_type", UNREADABLE[:-1])
+def test_nor_is_a_media_type_that_is_asked_for(media_type: str, besides: str, status: int) -> None:
+    answer = Client().get("/admin/status/", headers={"Accept": besides + media_type})
+    assert answer.status_code == status
+
+
 @pytest.mark.parametrize("content_type", UNREADABLE)
-def test_is_as_good_as_none(content_type: str) -> None:
-    environ = environ_with(QUERY_STRING="x", CONTENT_TYPE=content_type)
+@pytest.mark.parametrize("query", ["", "x"])
+def test_is_as_good_as_none(content_type: str, query: str) -> None:
+    environ = environ_with(QUERY_STRING=query, CONTENT_TYPE=content_type)
     discard_unreadable(environ=environ)
     assert WSGIRequest(environ).content_type == ""
 

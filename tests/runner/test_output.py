@@ -226,23 +226,26 @@ class TestAPrivateKey:
         shown = text_of(f"{begin}\n".encode() + b"line\n" * LONGEST_KEY)
         assert shown.splitlines()[-1] == "line"
 
-    def test_of_which_a_gap_has_taken_the_beginning_is_hidden(self) -> None:
-        head, middle = b"x" * 99 + b"\n", KEY.encode()
-        data = head * (KEPT // 100) + head * 9_000
+    @pytest.mark.parametrize(
+        "keys",
+        [
+            KEY,
+            # As grep --color shows it
+            KEY.replace("-END OPENSSH PRIVATE", "-END OPENSSH \x1b[01;31mPRIVATE\x1b[m"),
+            # The first lacks its last line end.
+            f"{KEY}{KEY}",
+        ],
+        ids=["one", "coloured", "two"],
+    )
+    def test_of_which_a_gap_has_taken_the_beginning_is_hidden(self, keys: str) -> None:
+        line = b"x" * 99 + b"\n"
+        head = line * (KEPT // 100 + 9_000)
         # The kept end begins within the key.
-        end = middle[50:] + b"\n" + head * ((KEPT - len(middle) + 50) // 100 - 1)
-        shown = text_of(data + middle[:50] + end)
-        assert "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU" not in shown
-        assert "[REDACTED]\n" in shown
-        assert shown.endswith("x\n")
-
-    def test_is_hidden_where_another_begins_on_its_last_line_after_a_gap(self) -> None:
-        head = b"x" * 99 + b"\n"
-        keys = f"{KEY}{KEY}\n".encode()
-        end = keys[50:] + head * ((KEPT - len(keys) + 50) // 100 - 1)
-        shown = text_of(head * (KEPT // 100) + head * 9_000 + keys[:50] + end)
+        end = (keys[50:].encode() + b"\n" + line * (KEPT // 100 + 1))[: KEPT - 1] + b"\n"
+        shown = text_of(head + keys[:50].encode() + end)
         assert "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU" not in shown
         assert "[REDACTED]\nxxx" in shown
+        assert shown.endswith("x\n")
 
     def test_whose_certificate_is_public_is_left_alone(self) -> None:
         text = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"

@@ -2,6 +2,7 @@
 
 import html
 import json
+import shlex
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
@@ -116,6 +117,9 @@ def test_a_known_value_is_hidden_in_base64_wherever_it_begins_there(
     [
         ("a(b)c!d@e/f*g", "a(b)c!d%40e%2Ff*g"),  # encodeURIComponent
         ("it's a secret", r"'it'\''s a secret'"),  # set -x of a shell
+        ("it's a secret", shlex.quote("it's a secret")),
+        ("it's a <secret>", "it&#39;s a &lt;secret&gt;"),
+        ('"it\'s" a <secret>', html.escape('"it\'s" a <secret>', quote=False)),
         ("hunter\x01two\x7f", "hunter\N{REPLACEMENT CHARACTER}two\N{REPLACEMENT CHARACTER}"),
         ("hunter\x1b[1mtwo", "huntertwo"),  # after the journal's cleaning
     ],
@@ -207,6 +211,7 @@ def test_a_value_that_no_program_can_print_is_no_error() -> None:
         (f"in one line: {PRIVATE_KEY!r}", f"in one line: '{REDACTED}'"),
         (f"of several:\n{PRIVATE_KEY}\nended", f"of several:\n{REDACTED}\nended"),
         (f"password={PRIVATE_KEY}", f"password={REDACTED}"),
+        (f"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\n{PRIVATE_KEY[27:]}", REDACTED),
         (f"broken off: {PRIVATE_KEY[:40]}", f"broken off: {REDACTED}"),
     ],
 )

@@ -14,8 +14,10 @@ def discard_unreadable(*, environ: dict[str, Any] | None = None, **signal: objec
     ``x/y; a*=foo''%41`` and, with a query, ``x/y; charset=zlib`` do, and neither a view nor a
     middleware is asked. Without a query that charset fails where a form is read.
     """
-    content_type = "" if environ is None else environ.get("CONTENT_TYPE", "")
-    if environ is None or (";" not in content_type and len(content_type) <= SHORT):
+    if environ is None:  # of ASGI, which sends a scope
+        return
+    content_type = environ.get("CONTENT_TYPE", "")
+    if ";" not in content_type and len(content_type) <= SHORT:
         return
     try:
         request = WSGIRequest(dict(environ))

@@ -27,12 +27,7 @@ from django.db import connections, transaction
 
 from .audit import Happening, Kind
 from .conf import AdminManagementSettings, node, program, secret_values
-from .exceptions import (
-    AdminManagementError,
-    ConflictError,
-    ReasonMissingError,
-    WrongUserError,
-)
+from .exceptions import AdminManagementError, ConflictError, ReasonMissingError, WrongUserError
 from .going_back import find_way_back, migrations_to_reverse
 from .health import visit
 from .models import AuditEvent, Hold, Options, Run, Trigger, running_on

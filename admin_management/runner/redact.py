@@ -140,12 +140,10 @@ class PrivateKeys:
     def skip_to(self, lines: Iterable[str]) -> None:
         """After a gap: these come next, and may begin in the middle of a key."""
         for line in lines:
-            if ends := _KEY_ENDS.search(line):
-                begins = _KEY_BEGINS.search(line)
-                if not begins or ends.start() < begins.start():
-                    self._lines_left = LONGEST_KEY
-                return
-            if _KEY_BEGINS.search(line):
+            begins, ends = _KEY_BEGINS.search(line), _KEY_ENDS.search(line)
+            if ends and not (begins and begins.start() < ends.start()):
+                self._lines_left = LONGEST_KEY
+            if begins or ends:
                 return
 
 

@@ -284,7 +284,7 @@ def test_nor_does_it_in_any_spelling(
     spelling = spell(value)
     shown = Redactor([value]).line(f"{before} {spelling} {after}")
     assert REDACTED in shown
-    assert spelling.strip("'") not in shown
+    assert spelling not in shown
 
 
 @given(st.text("abcxyz012:é", min_size=1, max_size=20), st.integers(16, 40))

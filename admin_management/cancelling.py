@@ -7,9 +7,9 @@ from contextlib import suppress
 from typing import Any
 
 from .audit import Kind
-from .conf import node
 from .exceptions import ConflictError
 from .launcher import Requester, files_of, progress_now
+from .machine import node
 from .models import AuditEvent, Run
 from .plain import plain
 from .runner.pipeline import CANCELLED

@@ -1,10 +1,7 @@
 """The settings: one dict, ``ADMIN_MANAGEMENT``, read again whenever a test overrides it."""
 
-import os
 import re
-import shutil
-import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
@@ -18,10 +15,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 
 from .exceptions import SettingsError
-from .runner.git import Repository
-from .runner.redact import Redactor, looks_secret, secrets_in_environment, secrets_of
 from .runner.state import NotAGitCheckoutError, work_tree
-from .runner.variables import for_tools
 
 DEFAULT_TIMEOUTS: Mapping[str, float] = {
     "fetch": 60,
@@ -38,10 +32,6 @@ DEFAULT_TIMEOUTS: Mapping[str, float] = {
 
 _PLAIN_URL = re.compile(r"[!-\"$-~]+")
 """What goes into a request line as it stands: no spaces, no fragment."""
-
-
-LINKED_FILES = (".env",)
-"""Untracked files of the checkout that a rehearsal needs too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +60,7 @@ class AdminManagementSettings:
     timeouts: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_TIMEOUTS))
     extra_steps: tuple[ExtraStep, ...] = ()
     rehearse: bool = True
-    linked_files: tuple[str, ...] = LINKED_FILES
+    linked_files: tuple[str, ...] = (".env",)
     allowed_signers: str = ""
     require_origin: bool = False
     recent_login: float = 0
@@ -81,21 +71,11 @@ class AdminManagementSettings:
         """The settings as they are now; raises SettingsError for the first wrong one."""
         given = getattr(settings, "ADMIN_MANAGEMENT", {})
         values = read_keys("ADMIN_MANAGEMENT", given, {each.name for each in fields(cls)})
-        values["checkout"] = _checkout(values.get("checkout"))
-        for name in ("remote", "branch", "pm2_process", "environment", "uv", "pm2"):
-            if name in values:
-                values[name] = _word(name, values[name])
-        values["health_url"] = _health_url(values.get("health_url", ""))
-        values["timeouts"] = _timeouts(values.get("timeouts", {}))
-        values["extra_steps"] = _extra_steps(values.get("extra_steps", ()))
-        values["rehearse"] = _flag("rehearse", values.get("rehearse", True))
-        values["linked_files"] = _inner_paths(values.get("linked_files", LINKED_FILES))
-        signers = values.get("allowed_signers", "")
-        values["allowed_signers"] = _outer_path(signers, values["checkout"])
-        values["require_origin"] = _flag("require_origin", values.get("require_origin", False))
-        if values.get("recent_login", 0) != 0:
-            values["recent_login"] = _seconds("recent_login", values["recent_login"])
-        return cls(**values)
+        checkout = _checkout(values.pop("checkout", None))
+        checked = {name: _CHECKS[name](name, value) for name, value in values.items()}
+        conf = cls(checkout=checkout, **checked)
+        _check_outside("allowed_signers", conf.allowed_signers, checkout)
+        return conf
 
 
 @receiver(setting_changed)
@@ -116,67 +96,6 @@ def read_keys(setting: str, given: object, known: set[str]) -> dict[str, Any]:
                 hint=f"The keys are {', '.join(allowed)}.",
             )
     return {key.lower(): value for key, value in given.items()}
-
-
-def node() -> str:
-    """The name of this machine: updates queue up per node."""
-    return socket.gethostname()[:100]
-
-
-def find_tool(name: str) -> str | None:
-    """Full path of a tool given by name or path; None if it is not there.
-
-    Beside PATH this looks where uv's and npm's own installers put programs, because a server
-    started by an init system often has a shorter PATH than its administrator's shell.
-    """
-    usual = ("~/.local/bin", "~/.cargo/bin", "~/.npm-global/bin", "/usr/local/bin", "/usr/bin")
-    places = [os.environ.get("PATH", ""), *(str(Path(each).expanduser()) for each in usual)]
-    found = shutil.which(name, path=os.pathsep.join(places))
-    return str(Path(found).absolute()) if found else None
-
-
-def program(name: str) -> str:
-    """Full path of a tool; as it was given if it is not there, so that starting it says so."""
-    return find_tool(name) or name
-
-
-def open_repository(conf: AdminManagementSettings) -> Repository:
-    """The checkout's repository, to be looked at with the variables that git may see."""
-    git = program("git")
-    return Repository(conf.checkout, git, for_tools(os.environ, [git]))
-
-
-def secret_values() -> list[str]:
-    """The values of all settings whose names look secret, for the runner to hide in output."""
-    # Only what the site has set: Django's own defaults hold no secret, and merely reading one
-    # that is deprecated is a warning.
-    was_set = settings.is_overridden  # type: ignore[misc] # unknown to django-stubs
-    given = [name for name in dir(settings) if name.isupper() and was_set(name)]
-    return sorted({each for name in given for each in _secrets_in(name, getattr(settings, name))})
-
-
-def redactor() -> Redactor:
-    """Hides the secrets of the settings and of this process's variables."""
-    return _redactor_of((*secret_values(), *secrets_in_environment(os.environ)))
-
-
-@lru_cache(maxsize=1)
-def _redactor_of(secrets: tuple[str, ...]) -> Redactor:
-    # Some hundred spellings make a pattern that takes longer to build than a page.
-    return Redactor(secrets)
-
-
-def _secrets_in(name: str, value: object) -> Iterator[str]:
-    """All secrets below a setting. What is inside one that looks secret is secret too."""
-    if isinstance(value, str | bytes):
-        text = value if isinstance(value, str) else value.decode(errors="replace")
-        yield from secrets_of(name, text)
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _secrets_in(name if looks_secret(name) else str(key), inner)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for inner in value:
-            yield from _secrets_in(name, inner)
 
 
 def _wrong(key: str, problem: str, hint: str) -> SettingsError:
@@ -215,38 +134,41 @@ def _flag(key: str, value: object) -> bool:
     return value
 
 
-def _inner_paths(value: object) -> tuple[str, ...]:
+def _inner_paths(key: str, value: object) -> tuple[str, ...]:
     hint = 'Write a list of paths inside the checkout, like [".env"].'
     if not isinstance(value, list | tuple):
-        raise _wrong("linked_files", "is not a list", hint)
+        raise _wrong(key, "is not a list", hint)
     for path in value:
         is_inner = isinstance(path, str) and _is_path(path) and not Path(path).is_absolute()
         if not is_inner or ".." in Path(path).parts:
-            raise _wrong("linked_files", f"has {path!r}", hint)
+            raise _wrong(key, f"has {path!r}", hint)
     return tuple(value)
 
 
-def _outer_path(value: object, checkout: Path) -> str:
-    """Outside the repository: a push must not be able to say who may push."""
-    hint = 'Write the path of a file outside of the repository, "/etc/site/allowed_signers".'
-    if value == "":
-        return ""
-    if not _is_path(value) or not Path(value).is_absolute():
-        raise _wrong("allowed_signers", f"is {value!r}", hint)
+_OUTER_PATH = 'Write the path of a file outside of the repository, "/etc/site/allowed_signers".'
+
+
+def _outer_path(key: str, value: object) -> str:
+    if value == "" or (_is_path(value) and Path(value).is_absolute()):
+        return str(value)
+    raise _wrong(key, f"is {value!r}", _OUTER_PATH)
+
+
+def _check_outside(key: str, path: str, checkout: Path) -> None:
+    """A push must not be able to say who may push."""
     repository = checkout.resolve()
     with suppress(NotAGitCheckoutError):
         repository = work_tree(repository)
-    if Path(value).resolve().is_relative_to(repository):
-        raise _wrong("allowed_signers", f"is {str(value)!r}, inside the repository", hint)
-    return str(value)
+    if path and Path(path).resolve().is_relative_to(repository):
+        raise _wrong(key, f"is {path!r}, inside the repository", _OUTER_PATH)
 
 
-def _health_url(value: object) -> str:
+def _health_url(key: str, value: object) -> str:
     """A path of the site, or an address on this very machine: nothing else is ever asked."""
     if value == "" or (isinstance(value, str) and _is_local_address(value)):
         return str(value)
     raise _wrong(
-        "health_url",
+        key,
         f"is {value!r}",
         'Write a path, "/healthz/", or an address on this machine, "http://127.0.0.1:8000/healthz/".',
     )
@@ -269,62 +191,65 @@ def _is_local_address(url: str) -> bool:
         return False
 
 
+def _seconds_if_any(key: str, value: object) -> float:
+    return 0 if value == 0 and not isinstance(value, bool) else _seconds(key, value)
+
+
 def _seconds(key: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 86_400:
         raise _wrong(key, f"has {value!r} where seconds belong", "Write seconds, up to a day.")
     return value
 
 
-def _timeouts(given: object) -> dict[str, float]:
+def _timeouts(key: str, given: object) -> dict[str, float]:
     if not isinstance(given, Mapping):
-        raise _wrong("timeouts", "is not a dict", 'Write {"migrations": 1800}, in seconds.')
+        raise _wrong(key, "is not a dict", 'Write {"migrations": 1800}, in seconds.')
     for name in given:
         if name not in DEFAULT_TIMEOUTS:
             raise _wrong(
-                "timeouts",
+                key,
                 f"names an unknown step {name!r}",
                 f"The steps are {', '.join(DEFAULT_TIMEOUTS)}.",
             )
     return {
-        name: _seconds("timeouts", given.get(name, default))
-        for name, default in DEFAULT_TIMEOUTS.items()
+        name: _seconds(key, given.get(name, default)) for name, default in DEFAULT_TIMEOUTS.items()
     }
 
 
-def _extra_steps(given: object) -> tuple[ExtraStep, ...]:
+def _extra_steps(key: str, given: object) -> tuple[ExtraStep, ...]:
     if not isinstance(given, list | tuple):
-        raise _wrong("extra_steps", "is not a list", "Write a list of dicts.")
-    steps = tuple(_extra_step(each) for each in given)
+        raise _wrong(key, "is not a list", "Write a list of dicts.")
+    steps = tuple(_extra_step(key, each) for each in given)
     names = [*DEFAULT_TIMEOUTS, *(step.name for step in steps)]
     for name in names:
         if names.count(name) > 1:
-            raise _wrong("extra_steps", f"has two steps named {name!r}", "Rename one of them.")
+            raise _wrong(key, f"has two steps named {name!r}", "Rename one of them.")
     return steps
 
 
-def _extra_step(given: object) -> ExtraStep:
+def _extra_step(key: str, given: object) -> ExtraStep:
     example = (
         'Write {"name": "warm_cache", "argv": ["{python}", "manage.py", "warm_cache"], '
         '"timeout": 60, "after": "migrations"}.'
     )
     known = {each.name for each in fields(ExtraStep)}
     if not isinstance(given, Mapping) or not {"name", "argv", "timeout"} <= set(given) <= known:
-        raise _wrong("extra_steps", f"has {given!r}", example)
+        raise _wrong(key, f"has {given!r}", example)
     argv = given["argv"]
     if not isinstance(argv, list | tuple) or not argv or not all(map(_is_argument, argv)):
-        raise _wrong("extra_steps", f"has the argv {argv!r}, not a list of strings", example)
+        raise _wrong(key, f"has the argv {argv!r}, not a list of strings", example)
     before, after = given.get("before", ""), given.get("after", "")
     places = list(DEFAULT_TIMEOUTS)
     if (before == "") == (after == "") or (before or after) not in places:
         raise _wrong(
-            "extra_steps",
+            key,
             f"does not say where {given['name']!r} belongs",
             f'Give it either "before" or "after" with one of {", ".join(places)}.',
         )
     return ExtraStep(
-        name=_word("extra_steps", given["name"]),
+        name=_word(key, given["name"]),
         argv=tuple(argv),
-        timeout=_seconds("extra_steps", given["timeout"]),
+        timeout=_seconds(key, given["timeout"]),
         before=before,
         after=after,
     )
@@ -332,3 +257,22 @@ def _extra_step(given: object) -> ExtraStep:
 
 def _is_argument(word: object) -> bool:
     return isinstance(word, str) and "\0" not in word
+
+
+_CHECKS: Mapping[str, Callable[[str, object], Any]] = {
+    "remote": _word,
+    "branch": _word,
+    "pm2_process": _word,
+    "environment": _word,
+    "uv": _word,
+    "pm2": _word,
+    "health_url": _health_url,
+    "timeouts": _timeouts,
+    "extra_steps": _extra_steps,
+    "rehearse": _flag,
+    "linked_files": _inner_paths,
+    "allowed_signers": _outer_path,
+    "require_origin": _flag,
+    "recent_login": _seconds_if_any,
+}
+"""What makes a setting's value of what the site has given, or raises SettingsError."""

@@ -26,14 +26,16 @@ from django.db import DatabaseError, connections
 from django.db.models import Max
 from django.http.request import validate_host
 
-from .conf import AdminManagementSettings, find_tool, open_repository, program, redactor
+from .conf import AdminManagementSettings
 from .deploy_key import UnusableKeyError, configuration, first_usable, ssh_arguments
 from .exceptions import AdminManagementError, DatabaseDownError, NotHealthyError
 from .health import answer_in_process, visit
 from .launcher import check_owner
+from .machine import find_tool, open_repository, program
 from .models import Run
 from .panels import doubts_of_panels, facts_of_panels
 from .plain import plain
+from .redaction import redactor
 from .rehearsal import check_static_root
 from .runner import pm2, preconditions
 from .runner.execution import StepFailedError

@@ -15,8 +15,9 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 
-from .conf import AdminManagementSettings, node, open_repository
+from .conf import AdminManagementSettings
 from .exceptions import AdminManagementError, ConflictError
+from .machine import node, open_repository
 from .models import Run, running_on
 from .runner.git import GitError
 from .runner.state import NotAGitCheckoutError, StateDirectory

@@ -26,12 +26,14 @@ from django.conf import settings
 from django.db import connections, transaction
 
 from .audit import Happening, Kind
-from .conf import AdminManagementSettings, node, program, secret_values
+from .conf import AdminManagementSettings
 from .exceptions import AdminManagementError, ConflictError, ReasonMissingError, WrongUserError
 from .going_back import find_way_back, migrations_to_reverse
 from .health import visit
+from .machine import node, program
 from .models import AuditEvent, Hold, Options, Run, Trigger, running_on
 from .plain import plain
+from .redaction import secret_values
 from .runner import __name__ as runner_package
 from .runner.git import GitError
 from .runner.journal import Progress, replay, storable

@@ -16,8 +16,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from .audit import Happening, Kind
-from .conf import node
 from .exceptions import AppendOnlyError, ConflictError, KeyReusedError
+from .machine import node
 from .prepared import Prepared, PreparedInsert
 from .runner.journal import Progress, StepProgress
 from .runner.status import Status, StepStatus

@@ -1,9 +1,11 @@
 """Look at the remote, and ask for a run if its tip is not live: no push is lost for long."""
 
-from .conf import AdminManagementSettings, open_repository, redactor
+from .conf import AdminManagementSettings
 from .exceptions import AdminManagementError
 from .launcher import Requester, request_update
+from .machine import open_repository
 from .models import Hold, Run, Trigger
+from .redaction import redactor
 from .runner.git import GitError
 from .runner.state import NotAGitCheckoutError, StateDirectory
 from .runner.status import Status

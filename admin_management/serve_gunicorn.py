@@ -194,7 +194,7 @@ def _without_secrets(text: str) -> list[str]:
     from django.conf import settings
 
     if settings.configured:
-        from .conf import secret_values
+        from .redaction import secret_values
 
         secrets += secret_values()
     return Redactor(secrets).lines(text)

@@ -18,9 +18,11 @@ from typing import Any
 
 import django
 
-from .conf import AdminManagementSettings, find_tool, node, open_repository, program, redactor
+from .conf import AdminManagementSettings
 from .exceptions import AdminManagementError
+from .machine import find_tool, node, open_repository, program
 from .models import Hold, Run, running_on
+from .redaction import redactor
 from .runner import pm2
 from .runner.git import GitError, Repository, hardened
 from .runner.pm2 import Pm2Error

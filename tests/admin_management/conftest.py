@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from admin_management import launcher
-from admin_management.conf import node
+from admin_management.machine import node
 from admin_management.models import Run
 from admin_management.runner.journal import Journal
 from admin_management.runner.lock import Lock

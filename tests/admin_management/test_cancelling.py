@@ -16,9 +16,9 @@ from django.test import Client
 
 from admin_management import launcher
 from admin_management.cancelling import cancel_update
-from admin_management.conf import node
 from admin_management.exceptions import ConflictError
 from admin_management.launcher import Requester, progress_now, request_update, settle, start_next
+from admin_management.machine import node
 from admin_management.models import AuditEvent, Run, Trigger
 from admin_management.runner.plan import Plan, Step
 from admin_management.runner.process import start_time

@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from admin_management import launcher
-from admin_management.conf import node
+from admin_management.machine import node
 from admin_management.models import Run
 from admin_management.runner.journal import Journal, replay
 from admin_management.runner.status import Status

@@ -1,7 +1,5 @@
-"""The settings: defaults, wrong values, and what may be found in them."""
+"""The settings: defaults and wrong values."""
 
-import os
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +8,7 @@ from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin_management.conf import (
-    DEFAULT_TIMEOUTS,
-    AdminManagementSettings,
-    ExtraStep,
-    find_tool,
-    node,
-    secret_values,
-)
+from admin_management.conf import DEFAULT_TIMEOUTS, AdminManagementSettings, ExtraStep
 from admin_management.exceptions import AdminManagementError, SettingsError
 
 WARM = {"name": "warm_cache", "argv": ["{python}", "manage.py", "warm_cache"], "timeout": 60}
@@ -238,66 +229,6 @@ def test_without_base_dir_the_checkout_must_be_set(settings: Any) -> None:
         load(settings)
     assert "manage.py" in raised.value.hint
     assert load(settings, CHECKOUT="/srv/site").checkout == Path("/srv/site")
-
-
-def test_a_tool_is_found_by_name_by_path_and_where_installers_put_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tool = tmp_path / ".local" / "bin" / "some-tool-of-ours"
-    tool.parent.mkdir(parents=True)
-    tool.touch(mode=stat.S_IRWXU)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    assert find_tool("some-tool-of-ours") == str(tool)
-    assert find_tool(str(tool)) == str(tool)
-    assert find_tool("no-such-tool-of-ours") is None
-    monkeypatch.delenv("PATH")
-    assert find_tool("some-tool-of-ours") == str(tool)
-
-
-def test_a_tool_on_the_path_comes_first_and_its_path_is_full(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for folder in (tmp_path / "bin", tmp_path / ".local" / "bin"):
-        folder.mkdir(parents=True)
-        (folder / "some-tool-of-ours").touch(mode=stat.S_IRWXU)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", "bin")
-    monkeypatch.chdir(tmp_path)
-    assert find_tool("some-tool-of-ours") == str(tmp_path / "bin" / "some-tool-of-ours")
-
-
-def test_a_node_is_a_machine() -> None:
-    assert node() == os.uname().nodename[:100] != ""
-
-
-class TestSecretValues:
-    def test_are_those_of_settings_whose_names_tell_of_one(self, settings: Any) -> None:
-        settings.PAYMENT_TOKEN = "value-of-the-token"
-        settings.SITE_NAME = "not secret"
-        found = secret_values()
-        assert "value-of-the-token" in found
-        assert settings.SECRET_KEY in found
-        assert settings.WEBHOOKS["SECRET"] in found
-        assert "not secret" not in found
-
-    def test_are_found_however_deep_they_are(self, settings: Any) -> None:
-        settings.SERVICES = {
-            "mail": [{"password": "of-the-mail"}, {"host": "mail.example.com"}],
-            "PRIVATE": {"any": {"name": ("of-a-tuple", {"of-a-set"}, b"of-bytes \xff")}},
-        }
-        found = secret_values()
-        assert {"of-the-mail", "of-a-tuple", "of-a-set", "of-bytes �"} <= set(found)
-        assert "mail.example.com" not in found
-
-    def test_are_text_only(self, settings: Any) -> None:
-        settings.TOKEN_LIFETIME = 3600
-        settings.TOKEN_MODEL = None
-        assert all(isinstance(value, str) for value in secret_values())
-
-    def test_of_djangos_own_settings_hide_nothing_of_everyday(self, settings: Any) -> None:
-        shown = {"static/", "/static/", "/accounts/login/", "default", "django", "admin"}
-        assert not shown & set(secret_values())
 
 
 ANYTHING = st.recursive(

@@ -8,7 +8,7 @@ from django.test import Client
 
 from admin_management import status
 from admin_management.audit import Kind
-from admin_management.conf import node
+from admin_management.machine import node
 from admin_management.models import AuditEvent, Run
 from admin_management.templatetags.admin_management import SHOWN
 from tests.conftest import Checkout

@@ -24,7 +24,6 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin_management.conf import node
 from admin_management.doctor import (
     CHECKS,
     GRACEFUL_TIMEOUT,
@@ -37,6 +36,7 @@ from admin_management.doctor import (
     graceful_timeout,
     remember,
 )
+from admin_management.machine import node
 from admin_management.models import Run
 from admin_management.runner.state import StateDirectory
 from admin_management.status import read_status

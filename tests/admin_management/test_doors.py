@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from admin_management.conf import node
+from admin_management.machine import node
 from admin_management.models import ApiToken, Hold, Run
 from admin_management.permissions import Permission
 from tests.conftest import Checkout, permit

@@ -18,7 +18,7 @@ from django.urls import reverse
 from admin_management import launcher
 from admin_management.audit import Kind
 from admin_management.cancelling import cancel_update
-from admin_management.conf import AdminManagementSettings, node
+from admin_management.conf import AdminManagementSettings
 from admin_management.launcher import (
     LONGEST_NAME,
     Requester,
@@ -27,6 +27,7 @@ from admin_management.launcher import (
     request_update,
     settle,
 )
+from admin_management.machine import node
 from admin_management.models import ApiToken, AuditEvent, Hold, IdempotencyKey, Run, Trigger
 from admin_management.runner.journal import Journal, storable
 from admin_management.runner.state import StateDirectory

@@ -14,10 +14,10 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from django.utils import timezone
 
-from admin_management.conf import node
 from admin_management.exceptions import ConflictError, ReasonMissingError
 from admin_management.going_back import WayBack, find_way_back
 from admin_management.launcher import Requester, request_rollback, start_next
+from admin_management.machine import node
 from admin_management.models import AuditEvent, Hold, Run, Trigger
 from admin_management.runner.plan import Plan
 from admin_management.runner.state import StateDirectory
@@ -300,7 +300,7 @@ class TestTheRequest:
         self, run: Run, shelf: Shelf, spawned: list[Plan], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         rollback = request_rollback(run, requester=ALICE, reason="slow pages")
-        monkeypatch.setattr("admin_management.conf.program", lambda name: "/no/git")
+        monkeypatch.setattr("admin_management.machine.program", lambda name: "/no/git")
         start_next()
         rollback.refresh_from_db()
         assert "/no/git cannot be started" in rollback.message

@@ -10,8 +10,8 @@ from django.test import Client, override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin_management.conf import node
 from admin_management.headers import content_security_policy
+from admin_management.machine import node
 from admin_management.models import Run
 from tests.conftest import Checkout
 

@@ -17,7 +17,6 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin_management.conf import node
 from admin_management.exceptions import ConflictError, ReasonMissingError
 from admin_management.launcher import (
     Requester,
@@ -27,6 +26,7 @@ from admin_management.launcher import (
     settle,
     start_next,
 )
+from admin_management.machine import node
 from admin_management.management.commands.hold_updates import duration
 from admin_management.models import AuditEvent, Hold, HoldManager, Run, Trigger
 from admin_management.runner.plan import Plan

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from admin_management import launcher
 from admin_management.audit import Happening, Kind
-from admin_management.conf import AdminManagementSettings, node
+from admin_management.conf import AdminManagementSettings
 from admin_management.launcher import (
     Requester,
     hold_updates,
@@ -26,6 +26,7 @@ from admin_management.launcher import (
     settle,
     start_next,
 )
+from admin_management.machine import node
 from admin_management.models import AuditEvent, Run, StepRun, Trigger
 from admin_management.runner.journal import Journal, Progress, replay
 from admin_management.runner.lock import Lock
@@ -486,7 +487,8 @@ def test_the_journal_and_the_lock_of_a_run_can_be_found(checkout: Checkout) -> N
 ASK_SEVERAL_TIMES = """
 import sys, django
 django.setup()
-from admin_management.conf import AdminManagementSettings, node
+from admin_management.conf import AdminManagementSettings
+from admin_management.machine import node
 from admin_management.launcher import Requester, request_update
 from admin_management.models import Trigger
 sys.stdin.read()  # all processes begin together, when the parent closes their input
@@ -500,7 +502,7 @@ import django
 from django.core.management import call_command
 django.setup()
 call_command("migrate", verbosity=0)
-from admin_management.conf import node
+from admin_management.machine import node
 from admin_management.models import Run, Trigger
 Run.objects.create(node=node(), trigger=Trigger.API, status="running")
 """

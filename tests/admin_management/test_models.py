@@ -10,9 +10,9 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from admin_management.audit import Happening, Kind
-from admin_management.conf import node
 from admin_management.exceptions import AppendOnlyError
 from admin_management.launcher import NO_WISHES
+from admin_management.machine import node
 from admin_management.models import (
     AuditEvent,
     AuditHead,

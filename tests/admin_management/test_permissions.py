@@ -14,7 +14,7 @@ from django.urls import resolve
 from django.utils import timezone
 
 from admin_management.audit import Kind
-from admin_management.conf import node
+from admin_management.machine import node
 from admin_management.models import AuditEvent, AuditEventQuerySet, Hold, Run
 from admin_management.permissions import (
     REMEMBERED_FOR,

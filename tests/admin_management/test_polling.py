@@ -8,8 +8,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from admin_management.conf import node
 from admin_management.launcher import start_next
+from admin_management.machine import node
 from admin_management.models import Hold, Run, Trigger
 from admin_management.polling import RemoteError, poll
 from admin_management.runner.plan import Plan

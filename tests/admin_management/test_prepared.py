@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
 
-from admin_management.conf import node
+from admin_management.machine import node
 from admin_management.models import Run, StepRun, Trigger
 from admin_management.prepared import Prepared, PreparedInsert
 

@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from admin_management import authentication
-from admin_management.conf import node
+from admin_management.machine import node
 from admin_management.models import ApiToken, Run
 from tests.conftest import Checkout, permit
 

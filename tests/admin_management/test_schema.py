@@ -12,8 +12,8 @@ from drf_spectacular.generators import SchemaGenerator
 from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]
 
 from admin_management import serializers, urls
-from admin_management.conf import node
 from admin_management.doctor import Finding, Verdict, remember
+from admin_management.machine import node
 from admin_management.models import Run
 from tests.conftest import Checkout
 

@@ -16,8 +16,8 @@ from drf_spectacular.generators import SchemaGenerator
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import ignored_auth, not_a_server_error, positive_data_acceptance
 
-from admin_management.conf import node
 from admin_management.exceptions import ReasonMissingError
+from admin_management.machine import node
 from admin_management.models import ApiToken, Hold, Run, StepRun
 from tests.conftest import Checkout
 

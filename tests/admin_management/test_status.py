@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from admin_management import status
-from admin_management.conf import node
+from admin_management.machine import node
 from admin_management.models import Run
 from admin_management.runner.git import Repository
 from admin_management.runner.state import StateDirectory

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from admin_management import asking
 from admin_management.audit import Kind
-from admin_management.conf import node
+from admin_management.machine import node
 from admin_management.models import AuditEvent, Run
 from admin_management.rest import LARGEST_BODY
 from admin_management.runner.status import Status

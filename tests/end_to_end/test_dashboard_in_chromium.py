@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Route, expect
 
-from admin_management.conf import node
+from admin_management.machine import node
 from admin_management.models import Run
 from tests.admin_management.conftest import LiveRun, live_run, no_runner
 from tests.conftest import Checkout

@@ -15,7 +15,7 @@ from django.contrib.auth.models import User
 from django.contrib.staticfiles.handlers import StaticFilesHandler
 from playwright.sync_api import Browser, Page, expect
 
-from admin_management.conf import node
+from admin_management.machine import node
 from admin_management.models import Hold, Run
 from tests.admin_management.conftest import LiveRun, live_run, no_runner
 from tests.conftest import Checkout, permit

@@ -7,7 +7,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from pytest_django import DjangoAssertNumQueries
 
-from admin_management.conf import node
+from admin_management.machine import node
 from admin_management.models import Run, Trigger
 from webhooks.github import MAX_NAME, MAX_REF, Payload
 from webhooks.models import SAID, Delivery, Outcome, Said, acceptance, insert_delivery

@@ -82,7 +82,7 @@ class Finding:
     advice: str = ""
 
 
-class ProblemError(Exception):
+class ProblemError(AdminManagementError):
     """Updates do not work like this."""
 
     verdict = Verdict.FAIL
@@ -213,10 +213,7 @@ def _found(name: str, check: Callable[[Site], str], site: Site) -> Finding:
     return Finding(name, verdict, plain(message), plain(advice))
 
 
-_SPEAKING = (
-    *(ProblemError, StepFailedError, AdminManagementError, NotAGitCheckoutError, NotReadableError),
-    *(GitError, Pm2Error),
-)
+_SPEAKING = (AdminManagementError, StepFailedError, NotAGitCheckoutError, GitError, Pm2Error)
 """What is raised with a sentence for a person."""
 
 

@@ -5,17 +5,22 @@ from typing import Any
 from django import forms
 
 from .exceptions import ReasonMissingError
-from .models import ApiToken
+from .models import LONGEST_REASON, ApiToken
 
 
 def _text_input(placeholder: str) -> forms.TextInput:
     return forms.TextInput(attrs={"placeholder": placeholder, "autocomplete": "off"})
 
 
+def _reason(placeholder: str, *, required: bool = True) -> forms.CharField:
+    widget = _text_input(placeholder)
+    return forms.CharField(required=required, max_length=LONGEST_REASON, widget=widget)
+
+
 class UpdateForm(forms.Form):
     """The Update button and what may be said with it."""
 
-    reason = forms.CharField(required=False, max_length=500, widget=_text_input("Why? (optional)"))
+    reason = _reason("Why? (optional)", required=False)
     force = forms.BooleanField(required=False)
     accept_rewritten = forms.BooleanField(required=False)
     override_hold = forms.BooleanField(required=False)
@@ -29,19 +34,19 @@ class UpdateForm(forms.Form):
 class CancelForm(forms.Form):
     """Why an update is cancelled."""
 
-    reason = forms.CharField(required=False, max_length=500, widget=_text_input("Why? (optional)"))
+    reason = _reason("Why? (optional)", required=False)
 
 
 class RollbackForm(forms.Form):
     """Why the site goes back."""
 
-    reason = forms.CharField(max_length=500, widget=_text_input("Why?"))
+    reason = _reason("Why?")
 
 
 class HoldForm(forms.Form):
     """Why updates are held, and for how many hours; none is until somebody releases them."""
 
-    reason = forms.CharField(max_length=500, widget=_text_input("The reason"))
+    reason = _reason("The reason")
     hours = forms.TypedChoiceField(
         required=False,
         coerce=int,

@@ -19,36 +19,38 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import Self, Unpack
 from uuid import UUID
 
-from django.conf import settings
-from django.db import connections, transaction
+from django.db import transaction
 
 from .audit import Happening, Kind
 from .conf import AdminManagementSettings
 from .exceptions import AdminManagementError, ConflictError, ReasonMissingError, WrongUserError
-from .going_back import find_way_back, migrations_to_reverse
-from .health import visit
-from .machine import node, program
-from .models import AuditEvent, Hold, Options, Run, Trigger, running_on
+from .going_back import find_way_back
+from .machine import node
+from .models import (
+    LONGEST_NAME,
+    LONGEST_REASON,
+    AuditEvent,
+    Hold,
+    Options,
+    Run,
+    Trigger,
+    running_on,
+)
 from .plain import plain
+from .planning import plan_of
 from .redaction import secret_values
 from .runner import __name__ as runner_package
 from .runner.git import GitError
 from .runner.journal import Progress, replay, storable
 from .runner.lock import Lock
-from .runner.plan import PYTHON, Plan, Rehearsal
 from .runner.recovery import DIED, end_children
 from .runner.state import NotAGitCheckoutError, StateDirectory, private
 from .runner.status import Status
-from .steps import Tools, ordered_steps
 
 logger = logging.getLogger("admin_management")
-
-LONGEST_NAME = 200
-LONGEST_REASON = 500
-"""Characters that are kept of who asks, and why."""
 
 KEPT_RUNS = 50
 """Runs whose files are kept: what their steps said is in the database."""
@@ -384,81 +386,12 @@ def _launch(run: Run, state: StateDirectory, lock: Lock) -> bool:
     try:
         folder = state.run(str(run.pk))
         folder.mkdir(mode=0o700)
-        plan = _plan(run, state, folder)
-        plan.write(folder / "plan.json")
+        plan_of(run, state, folder).write(folder / "plan.json")
         _spawn((str(folder / "plan.json"),), state, lock)
     except (OSError, subprocess.SubprocessError, AdminManagementError, GitError) as error:
         _fail(run, f"The runner could not be started: {error}")
         return False
     return True
-
-
-def _plan(run: Run, state: StateDirectory, folder: Path) -> Plan:
-    conf = AdminManagementSettings.load()
-    # The run keeps a copy of its own: the installed one may be replaced before it is needed.
-    script = folder / "restart_server.sh"
-    shutil.copy(Path(__file__).with_name("restart_server.sh"), script)
-    script.chmod(0o700)
-    tools = Tools(
-        git=program("git"),
-        uv=program(conf.uv),
-        pm2=program(conf.pm2),
-        restart_script=str(script),
-    )
-    return Plan(
-        run=str(run.pk),
-        force=run.force,
-        checkout=str(conf.checkout),
-        state_directory=str(state.path),
-        remote=conf.remote,
-        branch=conf.branch,
-        environment=str(conf.checkout / conf.environment),
-        base_python=getattr(sys, "_base_executable", sys.executable),
-        git=tools.git,
-        uv=tools.uv,
-        pm2=tools.pm2,
-        pm2_process=conf.pm2_process,
-        steps=ordered_steps(conf, tools),
-        prove_environment=(PYTHON, "manage.py", "check"),
-        undo_migrations=(PYTHON, "manage.py", "undo_migrations"),
-        settle=(PYTHON, "manage.py", "settle_runs", "--poll"),
-        target=run.target_revision,
-        reverse_migrations=_agreed_migrations(run),
-        accept_rewritten=run.accept_rewritten,
-        allowed_signers=conf.allowed_signers,
-        rehearsal=_rehearsal(conf),
-        health=visit(),
-    )
-
-
-def _agreed_migrations(run: Run) -> tuple[str, ...]:
-    """What a rollback reverses: exactly what its requester has been told."""
-    if not run.target_revision:
-        return ()
-    found = migrations_to_reverse(run.target_revision)
-    if list(found) != run.reverse_migrations:
-        raise ConflictError("Going back means something else than when it was asked for.")
-    return found
-
-
-def _rehearsal(conf: AdminManagementSettings) -> Rehearsal | None:
-    if not conf.rehearse:
-        return None
-    databases = {
-        alias: str(Path(connections[alias].settings_dict["NAME"]).absolute())
-        for alias in connections
-        if _is_sqlite_file(connections[alias])
-    }
-    root = getattr(settings, "STATIC_ROOT", None)
-    return Rehearsal(
-        linked_files=conf.linked_files,
-        databases=databases,
-        static_root=str(Path(root).absolute()) if root else "",
-    )
-
-
-def _is_sqlite_file(connection: Any) -> bool:
-    return connection.vendor == "sqlite" and not connection.is_in_memory_db()
 
 
 def _spawn(arguments: tuple[str, ...], state: StateDirectory, lock: Lock) -> None:

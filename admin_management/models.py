@@ -47,6 +47,10 @@ class Options(TypedDict, total=False):
     override_hold: bool
 
 
+LONGEST_NAME = 200
+LONGEST_REASON = 500
+"""Characters that are kept of who asks, and why."""
+
 JOINING_TRIES = 20
 """How often a request looks for the run that waits, while others claim and ask."""
 
@@ -152,8 +156,8 @@ class Run(models.Model):
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
-    actor_name = models.CharField(max_length=200, blank=True)
-    reason = models.CharField(max_length=500, blank=True)
+    actor_name = models.CharField(max_length=LONGEST_NAME, blank=True)
+    reason = models.CharField(max_length=LONGEST_REASON, blank=True)
     address = models.GenericIPAddressField(null=True, blank=True)
     force = models.BooleanField(default=False)
     accept_rewritten = models.BooleanField(default=False)
@@ -416,15 +420,15 @@ class Hold(models.Model):
     """
 
     node = models.CharField(max_length=100)
-    reason = models.CharField(max_length=500)
+    reason = models.CharField(max_length=LONGEST_REASON)
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
-    actor_name = models.CharField(max_length=200, blank=True)
+    actor_name = models.CharField(max_length=LONGEST_NAME, blank=True)
     held_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField(null=True, blank=True)
     released_at = models.DateTimeField(null=True, blank=True)
-    released_by = models.CharField(max_length=200, blank=True)
+    released_by = models.CharField(max_length=LONGEST_NAME, blank=True)
 
     objects: ClassVar[HoldManager] = HoldManager()
 

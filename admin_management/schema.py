@@ -44,7 +44,7 @@ for each in vars(ours).values():
             each
         )
 
-DOORS = {
+AT_THE_DOOR = {
     401: OpenApiResponse(ours.DetailSerializer, "Not signed in, or the token is not good."),
     403: OpenApiResponse(
         ours.DetailSerializer, "Without the permission, or sent by the page of another site."
@@ -151,7 +151,7 @@ class UpdateViews(OpenApiViewExtension):
         return extend_schema_view(
             list=extend_schema(
                 parameters=[ours.RunFilterSerializer],
-                responses={200: ours.RunSerializer(many=True), 400: WRONG, **DOORS},
+                responses={200: ours.RunSerializer(many=True), 400: WRONG, **AT_THE_DOOR},
             ),
             create=extend_schema(
                 request=ours.UpdateRequestSerializer,
@@ -160,12 +160,12 @@ class UpdateViews(OpenApiViewExtension):
                     202: ours.AcceptedRunSerializer,
                     400: WRONG,
                     422: OpenApiResponse(ours.DetailSerializer, "The key came with another body."),
-                    **DOORS,
+                    **AT_THE_DOOR,
                     **BODY_REFUSED,
                 },
             ),
             retrieve=extend_schema(
-                responses={200: ours.RunWithStepsSerializer, **DOORS, 404: MISSING}
+                responses={200: ours.RunWithStepsSerializer, **AT_THE_DOOR, 404: MISSING}
             ),
         )(type("UpdateViewSet", (self.target_class,), {}))
 
@@ -182,7 +182,7 @@ class CancelViews(OpenApiViewExtension):
                 responses={
                     202: ours.RunSerializer,
                     400: WRONG,
-                    **DOORS,
+                    **AT_THE_DOOR,
                     404: MISSING,
                     409: NOT_POSSIBLE,
                     **BODY_REFUSED,
@@ -198,14 +198,16 @@ class RollbackViews(OpenApiViewExtension):
 
     def view_replacement(self) -> type[RollbackViewSet]:
         return extend_schema_view(
-            retrieve=extend_schema(responses={200: ours.WayBackSerializer, **DOORS, 404: MISSING}),
+            retrieve=extend_schema(
+                responses={200: ours.WayBackSerializer, **AT_THE_DOOR, 404: MISSING}
+            ),
             create=extend_schema(
                 request=ours.RollbackRequestSerializer,
                 parameters=[LOCATION],
                 responses={
                     202: ours.RunSerializer,
                     400: WRONG,
-                    **DOORS,
+                    **AT_THE_DOOR,
                     404: MISSING,
                     409: NOT_POSSIBLE,
                     **BODY_REFUSED,
@@ -221,18 +223,20 @@ class HoldViews(OpenApiViewExtension):
 
     def view_replacement(self) -> type[HoldViewSet]:
         return extend_schema_view(
-            retrieve=extend_schema(responses={200: ours.HoldSerializer, **DOORS, 404: NOT_HELD}),
+            retrieve=extend_schema(
+                responses={200: ours.HoldSerializer, **AT_THE_DOOR, 404: NOT_HELD}
+            ),
             create=extend_schema(
                 request=ours.HoldRequestSerializer,
                 responses={
                     201: ours.HoldSerializer,
                     400: WRONG,
-                    **DOORS,
+                    **AT_THE_DOOR,
                     409: NOT_POSSIBLE,
                     **BODY_REFUSED,
                 },
             ),
-            destroy=extend_schema(responses={204: None, **DOORS, 404: NOT_HELD}),
+            destroy=extend_schema(responses={204: None, **AT_THE_DOOR, 404: NOT_HELD}),
         )(type("HoldViewSet", (self.target_class,), {}))
 
 
@@ -245,7 +249,7 @@ class LogView(OpenApiViewExtension):
         return extend_schema_view(
             retrieve=extend_schema(
                 parameters=[ours.LogQuerySerializer],
-                responses={200: ours.LogSerializer, 400: WRONG, **DOORS, 404: MISSING},
+                responses={200: ours.LogSerializer, 400: WRONG, **AT_THE_DOOR, 404: MISSING},
             )
         )(type("LogViewSet", (self.target_class,), {}))
 
@@ -257,7 +261,9 @@ class OriginView(OpenApiViewExtension):
 
     def view_replacement(self) -> type[OriginViewSet]:
         return extend_schema_view(
-            create=extend_schema(request=None, responses={200: ours.OriginSerializer, **DOORS})
+            create=extend_schema(
+                request=None, responses={200: ours.OriginSerializer, **AT_THE_DOOR}
+            )
         )(type("OriginViewSet", (self.target_class,), {}))
 
 
@@ -270,6 +276,6 @@ class StatusView(OpenApiViewExtension):
         return extend_schema_view(
             retrieve=extend_schema(
                 parameters=[ours.StatusQuerySerializer],
-                responses={200: ours.StatusSerializer, 400: WRONG, **DOORS},
+                responses={200: ours.StatusSerializer, 400: WRONG, **AT_THE_DOOR},
             )
         )(type("StatusViewSet", (self.target_class,), {}))

@@ -10,7 +10,7 @@ from rest_framework import ISO_8601, serializers
 from rest_framework.exceptions import ValidationError
 
 from .exceptions import ReasonMissingError
-from .models import Hold, Run, StepRun, Trigger
+from .models import LONGEST_REASON, Hold, Run, StepRun, Trigger
 from .runner.status import Status, StepStatus
 
 LATEST = datetime(9999, 1, 1, tzinfo=UTC)
@@ -91,7 +91,7 @@ class UpdateRequestSerializer(BodySerializer):
     """The body of a request for an update. All of it is optional."""
 
     reason = TextField(
-        max_length=500,
+        max_length=LONGEST_REASON,
         default="",
         allow_blank=True,
         help_text="Why, for the audit log.",
@@ -118,19 +118,23 @@ class UpdateRequestSerializer(BodySerializer):
 class CancelRequestSerializer(BodySerializer):
     """The body of a request to cancel a run. All of it is optional."""
 
-    reason = TextField(max_length=500, default="", allow_blank=True, help_text="Why.")
+    reason = TextField(max_length=LONGEST_REASON, default="", allow_blank=True, help_text="Why.")
 
 
 class RollbackRequestSerializer(BodySerializer):
     """The body of a request to go back."""
 
-    reason = TextField(max_length=500, help_text="Why, for the audit log and for the hold.")
+    reason = TextField(
+        max_length=LONGEST_REASON, help_text="Why, for the audit log and for the hold."
+    )
 
 
 class HoldRequestSerializer(BodySerializer):
     """The body of a request to hold updates."""
 
-    reason = TextField(max_length=500, help_text="Why, for all who would update meanwhile.")
+    reason = TextField(
+        max_length=LONGEST_REASON, help_text="Why, for all who would update meanwhile."
+    )
     expires_at = TimeField(
         required=False,
         allow_null=True,

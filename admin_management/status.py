@@ -46,7 +46,7 @@ LISTED = 20
 _COMMIT = "%H%x00%s%x00%an%x00%cI"
 
 
-class NotReadableError(Exception):
+class NotReadableError(AdminManagementError):
     """A part of the status cannot be read; the message says why."""
 
 
@@ -208,8 +208,8 @@ def _part(read: Callable[[], Any]) -> Any:
     try:
         return read()
     except (
-        *(AdminManagementError, NotReadableError, NotAGitCheckoutError),
-        *(GitError, Pm2Error, OSError, subprocess.SubprocessError),
+        *(AdminManagementError, NotAGitCheckoutError, GitError, Pm2Error),
+        *(OSError, subprocess.SubprocessError),
     ) as error:
         return {"error": str(error)}
     except Exception:

@@ -195,7 +195,7 @@ class TestARealRunner:
             place = [each.name for each in whole.steps].index("restart")
             return replace(whole, steps=(*whole.steps[:place], step, *whole.steps[place:]))
 
-        monkeypatch.setattr(launcher, "_plan", plan)
+        monkeypatch.setattr(launcher, "plan_of", plan)
         site.checkout.commit(site.version(2), "Version 2")
         key, _ = request_update(trigger=Trigger.API, requester=ALICE)
         run = Run.objects.get(pk=key)

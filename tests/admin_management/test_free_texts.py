@@ -20,7 +20,6 @@ from admin_management.audit import Kind
 from admin_management.cancelling import cancel_update
 from admin_management.conf import AdminManagementSettings
 from admin_management.launcher import (
-    LONGEST_NAME,
     Requester,
     hold_updates,
     release_updates,
@@ -28,7 +27,15 @@ from admin_management.launcher import (
     settle,
 )
 from admin_management.machine import node
-from admin_management.models import ApiToken, AuditEvent, Hold, IdempotencyKey, Run, Trigger
+from admin_management.models import (
+    LONGEST_NAME,
+    ApiToken,
+    AuditEvent,
+    Hold,
+    IdempotencyKey,
+    Run,
+    Trigger,
+)
 from admin_management.runner.journal import Journal, storable
 from admin_management.runner.state import StateDirectory
 from tests.conftest import Checkout

@@ -192,40 +192,12 @@ def test_a_runner_is_started_after_the_commit(
     assert [plan.run for plan in spawned] == [str(run.pk)]
 
 
-def test_the_plan_names_full_paths_and_the_steps_in_their_order(
-    checkout: Checkout, spawned: list[Plan]
-) -> None:
-    ask()
-    start_next()
-    (plan,) = spawned
-    assert [step.name for step in plan.steps] == [
-        *("fetch", "rehearsal", "pull", "dependencies"),
-        *("static_files", "migrations", "restart", "proof", "soak"),
-    ]
-    assert Path(plan.git).is_absolute()
-    assert plan.checkout == str(checkout.path)
-    (restart,) = (step for step in plan.steps if step.name == "restart")
-    script = Path(restart.argv[0])
-    assert script.parent == state_of_settings().run(plan.run)
-    assert os.access(script, os.X_OK)
-
-
 def test_the_files_of_a_run_are_for_its_owner_only(checkout: Checkout, spawned: list[Plan]) -> None:
     ask()
     start_next()
     folder = state_of_settings().run(spawned[0].run)
     modes = {path.name: path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())}
     assert modes == {folder.name: 0o700, "plan.json": 0o600, "restart_server.sh": 0o700}
-
-
-def test_the_plan_on_disk_holds_no_secret(
-    checkout: Checkout, spawned: list[Plan], settings: Any
-) -> None:
-    settings.SECRET_KEY = "canary-in-the-secret-key"
-    ask()
-    start_next()
-    text = (state_of_settings().run(spawned[0].run) / "plan.json").read_text()
-    assert "canary" not in text
 
 
 def test_a_checkout_that_is_not_a_git_work_tree_fails_the_run_with_a_sentence(

@@ -325,6 +325,7 @@ def check_deploy_key(site: Site) -> str:
 
 
 def check_remote(site: Site) -> str:
+    check_remote_address(site)
     remote, branch = site.conf.remote, site.conf.branch
     try:
         tip = site.repository.remote_tip(remote, branch)

@@ -1,16 +1,19 @@
 """Follow a run from its journal alone: no database, no network, nothing that an update replaces."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .runner.journal import Progress, replay
+from .runner.journal import Progress, StepProgress, replay
 from .runner.lock import Lock
 from .runner.render import closing_line, label
 from .runner.status import StepStatus
 
 INTERVAL = 0.2
 """Seconds between two looks at the journal."""
+
+LAST_LINES = 20
+"""Of the output of a step that has failed, which tell why."""
 
 PATIENCE = 50
 """Looks at a free lock until a run that has not begun is given up: nobody is going to begin it."""
@@ -24,7 +27,8 @@ def follow(
     show_progress: Callable[[str], object] = lambda text: None,
     interval: float = INTERVAL,
 ) -> Progress:
-    """Say how each step ended; show what is happening meanwhile; return what the run came to.
+    """Say how each step ended, and why it failed, a line at a time; show what is happening
+    meanwhile; return what the run came to.
 
     Waits for a run that is still queued. A run whose runner died is returned as interrupted.
     """
@@ -35,7 +39,8 @@ def follow(
         progress = replay(journal)
         ended = [step for step in progress.steps if step.status is not StepStatus.RUNNING]
         for step in ended[said:]:
-            say(closing_line(step))
+            for line in _ending(step):
+                say(line)
         said = len(ended)
         if progress.status.is_final:
             return progress
@@ -44,6 +49,13 @@ def follow(
             return progress
         show_progress(_now(progress))
         time.sleep(interval)
+
+
+def _ending(step: StepProgress) -> Iterator[str]:
+    if step.status not in (StepStatus.SUCCEEDED, StepStatus.SKIPPED):
+        for line in step.output.splitlines()[-LAST_LINES:]:
+            yield f"  {line}"
+    yield from closing_line(step).splitlines()
 
 
 def _now(progress: Progress) -> str:

@@ -6,7 +6,9 @@ from .launcher import Requester, request_update
 from .machine import open_repository
 from .models import Hold, Run, Trigger
 from .redaction import redactor
+from .runner.execution import StepFailedError
 from .runner.git import GitError
+from .runner.preconditions import check_remote_address
 from .runner.state import NotAGitCheckoutError, StateDirectory
 from .runner.status import Status
 
@@ -27,7 +29,10 @@ def poll(*, retries: bool = True) -> str:
         return reason
     try:
         state, live, tip = _look()
-    except (AdminManagementError, GitError, OSError, NotAGitCheckoutError) as error:
+    except (
+        *(AdminManagementError, StepFailedError, NotAGitCheckoutError),
+        *(GitError, OSError),
+    ) as error:
         raise RemoteError(" ".join(redactor().line(str(error)).split())) from None
     name = tip[:7]
     if tip == live:
@@ -56,6 +61,7 @@ def _look() -> tuple[StateDirectory, str, str]:
     state = StateDirectory.of(conf.checkout)
     repository = open_repository(conf)
     live = state.live_revision() or repository.revision()
+    check_remote_address(conf.remote, repository)
     return state, live, repository.remote_tip(conf.remote, conf.branch)
 
 

@@ -24,8 +24,10 @@ from .machine import find_tool, node, open_repository, program
 from .models import Hold, Run, running_on
 from .redaction import redactor
 from .runner import pm2
+from .runner.execution import StepFailedError
 from .runner.git import GitError, Repository, hardened
 from .runner.pm2 import Pm2Error
+from .runner.preconditions import check_remote_address
 from .runner.process import PRIVATE, Child
 from .runner.redact import Redactor
 from .runner.state import NotAGitCheckoutError, StateDirectory
@@ -101,6 +103,10 @@ class _Site:
         conf = self._conf
         if running_on.exists(node()):
             raise NotReadableError("An update is running and asks the remote itself.")
+        try:
+            check_remote_address(conf.remote, self._repository)
+        except StepFailedError as error:
+            raise NotReadableError(str(error)) from None
         # Into a reference of its own: two that fetch into one at the same time fail, and the other
         # one may be a run.
         refspec = f"+refs/heads/{conf.branch}:{ASKED}"

@@ -509,7 +509,7 @@ MUTATIONS = (
     Mutation(
         "what is known of a delivery's body is asked under any id",
         "webhooks/models.py",
-        "self.filter(Q(delivery_id=delivery_id) | led_to_a_run)",
+        "self.filter(Q(delivery_id=delivery_id) | brought_it)",
         "self.filter(Q(delivery_id=delivery_id))",
         "tests/webhooks/test_replays.py -k under_another_id_is_recorded",
     ),

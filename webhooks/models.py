@@ -67,15 +67,16 @@ class DeliveryManager(models.Manager["Delivery"]):
     """Deliveries, by GitHub's id of them."""
 
     def find(self, delivery_id: str, body_sha256: str) -> "tuple[Delivery | None, Delivery | None]":
-        """The delivery of this id, and one of another id that brought this body and led to a run.
+        """The delivery of this id, and one of another id that brought this body before.
 
-        Both are locked until the transaction ends.
+        Of several the one that led to a run. Both are locked until the transaction ends.
         """
         if not known_deliveries.exists(delivery_id, body_sha256):
             return None, None
         found = self.same_as(delivery_id, body_sha256).select_for_update()
         own = next((each for each in found if each.delivery_id == delivery_id), None)
-        return own, next((each for each in found if each is not own), None)
+        others = [each for each in found if each is not own]
+        return own, max(others, key=lambda each: each.led_to_a_run, default=None)
 
     def accept(self, said: Said, run_id: UUID) -> None:
         """Write down a new one that led to this run.
@@ -85,9 +86,9 @@ class DeliveryManager(models.Manager["Delivery"]):
         insert_delivery({**said, **ACCEPTED, "run_id": run_id})
 
     def same_as(self, delivery_id: str, body_sha256: str) -> "models.QuerySet[Delivery]":
-        """What came under this id, or brought this body and led to a run."""
-        led_to_a_run = Q(body_sha256=body_sha256, outcome=Outcome.REQUESTED)
-        return self.filter(Q(delivery_id=delivery_id) | led_to_a_run)
+        """What came under this id, or brought this body and was no replay."""
+        brought_it = Q(body_sha256=body_sha256) & ~Q(outcome=Outcome.REPLAYED)
+        return self.filter(Q(delivery_id=delivery_id) | brought_it)
 
 
 class Delivery(models.Model):
@@ -130,10 +131,11 @@ class Delivery(models.Model):
     class Meta:
         ordering = ("-id",)
         constraints = (
+            # What was ignored may lead to a run later, under any id.
             models.UniqueConstraint(
-                fields=["body_sha256"],
-                condition=Q(outcome=Outcome.REQUESTED.value),
-                name="one_request_per_body",
+                fields=["body_sha256", "outcome"],
+                condition=~Q(outcome=Outcome.REPLAYED.value),
+                name="one_outcome_per_body",
             ),
         )
         verbose_name_plural = "deliveries"
@@ -184,13 +186,15 @@ class Delivery(models.Model):
         self.save()
 
     def _say(self, said: Said) -> None:
-        for name in (*SAID, "secret", "source", "address"):
+        # Not from where: whoever sends it once more must not pass for the one who sent it first.
+        for name in (*SAID, "secret", "source"):
             setattr(self, name, said[name])
 
     def set_replayed(self, earlier: "Delivery") -> None:
         """Write down that this delivery is ``earlier`` under another id, and asks for nothing."""
         self.outcome = Outcome.REPLAYED.value
-        self.reason = f"the body of delivery {earlier.delivery_id}, which led to an update"
+        told = ", which led to an update" if earlier.led_to_a_run else ""
+        self.reason = f"the body of delivery {earlier.delivery_id}{told}"
         self._store()
 
     def accept(self, said: Said, run_id: UUID) -> None:
@@ -226,10 +230,11 @@ NEWEST = 200
 def newest_deliveries_from(sender: str) -> models.QuerySet[Delivery]:
     """Those of one sender, as ``sender_of`` counts them. All the newest are read for it.
 
-    Only for who is refused too often is this asked; an index of senders is written by each push.
+    Not replays: whoever has got hold of one signed body can make as many as they like. Only for who
+    is refused too often is this asked; an index of senders is written by each push.
     """
-    last = models.Subquery(Delivery.objects.order_by("-id").values("id")[:1])
-    return Delivery.objects.filter(address=sender, id__gt=last - NEWEST).order_by()
+    new = Delivery.objects.exclude(outcome=Outcome.REPLAYED).order_by("-id")
+    return Delivery.objects.filter(address=sender, id__in=new.values("id")[:NEWEST]).order_by()
 
 
 class SecretQuerySet(models.QuerySet["Secret"]):
@@ -443,10 +448,14 @@ class Refusal(models.Model):
         return f"{self.count} {self.reason} from {self.address}"
 
     def forget_old_ones(self) -> None:
-        """Delete what is too old or too much, seen from this one, the newest."""
-        # Ids follow time, but for the few of one write, so this needs no counting.
-        old = Q(minute__lt=self.minute - REFUSALS_KEPT) | Q(pk__lte=self.pk - MOST_REFUSALS)
-        Refusal.objects.filter(old).delete()
+        """Delete what is too old, seen from this one, the newest; and what is too much.
+
+        Of that the smallest counts: otherwise somebody with many addresses, who is refused once
+        from each, would make us forget who is refused often.
+        """
+        Refusal.objects.filter(minute__lt=self.minute - REFUSALS_KEPT).delete()
+        surplus = Refusal.objects.order_by("-count", "-minute", "-id")[MOST_REFUSALS:]
+        Refusal.objects.filter(pk__in=list(surplus.values_list("pk", flat=True))).delete()
 
 
 @Prepared

@@ -124,14 +124,15 @@ def _record(request: HttpRequest, said: Said) -> HttpResponse:
     with transaction.atomic():
         own, earlier = Delivery.objects.find(new.delivery_id, new.body_sha256)
         delivery = own or new
-        is_old = earlier is not None or (delivery.led_to_a_run and not delivery.never_ran)
+        is_known = earlier is not None and (earlier.led_to_a_run or bool(new.reason))
+        is_old = is_known or (delivery.led_to_a_run and not delivery.never_ran)
         if not is_old and not new.reason:
             _request_update(request, said, partial(delivery.accept, said))
             return _answer(delivery, 202)
         # Under the id of yet another delivery a replay must not change what that one has said.
         if earlier and not delivery.led_to_a_run and delivery.body_sha256 == new.body_sha256:
             delivery.set_replayed(earlier)
-        elif own and own.outcome == new.outcome == Outcome.PING:
+        elif own and not earlier and own.outcome == new.outcome == Outcome.PING:
             own.repeat(said)
         delivery.keep()
     if is_old:

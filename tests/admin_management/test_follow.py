@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from admin_management.follow import PATIENCE, follow
+from admin_management.follow import LAST_LINES, PATIENCE, follow
 from admin_management.runner.journal import Journal
 from admin_management.runner.lock import Lock
 from admin_management.runner.status import Status
@@ -48,6 +48,22 @@ def test_says_each_step_once_and_returns_the_end(tmp_path: Path, journal: Journa
     assert progress.status is Status.SUCCEEDED
     assert [line.split(" in ")[0] for line in said] == ["✓ git fetch succeeded"]
     assert shown == ["waiting for the run before it", "…", "git fetch …", "…"]
+
+
+def test_says_why_a_step_has_failed(tmp_path: Path, journal: Journal) -> None:
+    journal.event("started")
+    journal.event("step_started", step=0, name="rehearsal", argv=[])
+    for number in range(LAST_LINES + 1):
+        journal.event("output", step=0, text=f"line {number}\n")
+    journal.event("step_finished", step=0, status="failed", message="exit code 1", hint="Mend it.")
+    journal.event("finished", status="failed")
+    said: list[str] = []
+    follow(tmp_path / "journal", tmp_path / "lock", say=said.append, interval=0)
+    assert said[:LAST_LINES] == [f"  line {number}" for number in range(1, LAST_LINES + 1)]
+    closing, hint = said[LAST_LINES:]
+    assert closing.startswith("✗ rehearsal failed in ")
+    assert closing.endswith("s: exit code 1")
+    assert hint == "  Mend it."
 
 
 def test_a_dead_runner_is_reported_as_interrupted(tmp_path: Path, journal: Journal) -> None:

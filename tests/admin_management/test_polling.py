@@ -129,8 +129,13 @@ class TestDoesNotAsk:
 
 class TestCannotAsk:
     def test_a_remote_that_is_not_there(self, checkout: Checkout) -> None:
+        checkout.git("remote", "set-url", "origin", str(checkout.origin / "gone"))
+        with pytest.raises(RemoteError, match="does not appear to be a git repository"):
+            poll()
+
+    def test_a_remote_whose_address_holds_a_password(self, checkout: Checkout) -> None:
         checkout.git("remote", "set-url", "origin", "https://user:secret-word@127.0.0.1:1/x.git")
-        with pytest.raises(RemoteError) as raised:
+        with pytest.raises(RemoteError, match="holds a password or token") as raised:
             poll()
         assert "secret-word" not in str(raised.value)
 

@@ -77,6 +77,11 @@ class TestGit:
         assert told["fetched"]["error"].startswith("git fetch: ")
         assert told["pending"] == []
 
+    def test_a_remote_whose_address_holds_a_password_is_not_asked(self, checkout: Checkout) -> None:
+        checkout.git("remote", "set-url", "origin", "https://user:secret-word@127.0.0.1:1/x.git")
+        problem = read_status(fetch=True)["fetched"]["error"]
+        assert problem == "The address of origin holds a password or token, in the clear."
+
     def test_a_remote_that_never_answers_is_given_up(
         self, checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

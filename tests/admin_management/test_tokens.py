@@ -20,6 +20,8 @@ from admin_management.permissions import Permission
 from admin_management.runner.redact import REDACTED, Redactor
 from tests.conftest import permit
 
+from .test_headers import assert_protected
+
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_runner")]
 
 UPDATE = "/admin/update/"
@@ -261,7 +263,7 @@ class TestTheAdmin:
         token = ApiToken.objects.get()
         assert (token.user, token.name, token.scope) == (carol, "ci", "update")
         [value] = re.findall(r"dam_[\w-]{43}", answer.content.decode())
-        assert "no-store" in answer.headers["Cache-Control"]
+        assert_protected(answer)
         assert get(value).status_code == 200
         for path in (ADMIN, f"{ADMIN}{token.pk}/change/", f"{ADMIN}add/"):
             assert "dam_" not in carols.get(path).content.decode()

@@ -91,7 +91,23 @@ def test_an_id_and_a_body_are_found_and_what_is_new_in_one_look(
     assert Delivery.objects.find("2", first.body_sha256) == (second, first)
     assert Delivery.objects.find("1", first.body_sha256) == (first, None)
     with django_assert_num_queries(1):
-        assert Delivery.objects.find("3", second.body_sha256) == (None, None)
+        assert Delivery.objects.find("3", "0" * 64) == (None, None)
+    assert Delivery.objects.find("3", second.body_sha256) == (None, second)
+
+
+def test_of_several_that_brought_a_body_the_one_that_led_to_a_run_is_found() -> None:
+    a_delivery(reason="another branch").keep()
+    Delivery.objects.accept({**said(), "delivery_id": "2"}, a_run().pk)
+    _, earlier = Delivery.objects.find("3", said()["body_sha256"])
+    assert earlier is not None
+    assert earlier.led_to_a_run
+
+
+def test_who_sends_it_once_more_does_not_pass_for_who_sent_it_first() -> None:
+    a_delivery().keep()
+    Delivery.objects.get().repeat({**said(), "address": "192.0.2.2", "after": BEFORE})
+    kept = Delivery.objects.get()
+    assert (kept.address, kept.after) == (said()["address"], BEFORE)
 
 
 def test_the_database_refuses_a_second_row_of_an_id() -> None:

@@ -101,6 +101,17 @@ def test_the_table_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(counted()) == {(f"198.51.100.{each}", "signature") for each in range(10, 30)}
 
 
+def test_who_is_refused_often_is_not_forgotten_for_many_who_were_refused_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(models, "MOST_REFUSALS", 20)
+    refuse(STRANGER, PATIENCE)
+    for each in range(30):
+        refuse(f"2001:db8:0:{each:x}::1", 1)
+    assert Refusal.objects.count() == 20
+    assert TALLY.too_many_from(STRANGER)
+
+
 def test_what_is_older_than_a_day_goes() -> None:
     refuse(STRANGER, 1)
     Refusal.objects.update(minute=timezone.now() - timedelta(hours=25))
@@ -227,13 +238,29 @@ def test_where_none_of_the_newest_deliveries_came_from_one_is_a_stranger_again()
     assert send(GITHUB).status_code == 202
     refuse(GITHUB, PATIENCE)
     others = [
-        Delivery(delivery_id=f"of another {each}", address=STRANGER, outcome=Outcome.IGNORED)
+        Delivery(
+            delivery_id=f"of another {each}",
+            body_sha256=f"{each:064}",
+            address=STRANGER,
+            outcome=Outcome.IGNORED,
+        )
         for each in range(NEWEST)
     ]
     Delivery.objects.bulk_create(others[:-1])
     assert not TALLY.too_many_from(GITHUB)
     Delivery.objects.bulk_create(others[-1:])
     assert TALLY.too_many_from(GITHUB)
+
+
+def test_nor_who_replays_one_of_its_deliveries_again_and_again() -> None:
+    assert send(GITHUB).status_code == 202
+    for each in range(NEWEST + 1):
+        assert send(STRANGER, delivery=f"replay-{each}").status_code == 200
+    refuse(GITHUB, PATIENCE)
+    assert not TALLY.too_many_from(GITHUB)
+    assert send(STRANGER, delivery="1").status_code == 200
+    refuse(STRANGER, PATIENCE)
+    assert TALLY.too_many_from(STRANGER)
 
 
 # From allowed networks only.

@@ -6,6 +6,7 @@ import pytest
 
 from admin_management.models import AuditEvent, Run
 from webhooks.models import Delivery, Outcome
+from webhooks.panel import read_panel
 
 from .conftest import Deliver
 from .payloads import BEFORE, SECRET, as_json, ping, push
@@ -65,8 +66,30 @@ def test_a_replay_under_the_id_of_another_delivery_does_not_speak_for_it(
     assert said(deliver(other, X_GitHub_Delivery="2"))["outcome"] == "requested"
 
 
-def test_a_ping_that_says_the_same_is_still_a_ping(deliver: Deliver) -> None:
-    assert [said(deliver(ping(), event="ping"))["outcome"] for _ in range(2)] == ["ping"] * 2
+def test_what_asked_for_nothing_is_a_replay_under_another_id_as_well(deliver: Deliver) -> None:
+    other = push(ref="refs/heads/another")
+    deliver(other, X_GitHub_Delivery="1")
+    for event in ("push", "ping"):
+        response = deliver(other, event=event)
+        assert (response.status_code, said(response)["outcome"]) == (200, "replayed")
+        assert said(response)["reason"] == "the body of delivery 1"
+    assert not Delivery.objects.filter(outcome=Outcome.PING).exists()
+
+
+def test_an_old_ping_does_not_pass_for_the_last_one(deliver: Deliver) -> None:
+    wrong, right = ping(), ping()
+    wrong["hook"]["config"]["insecure_ssl"] = "1"
+    deliver(wrong, event="ping", X_GitHub_Delivery="1")
+    deliver(right, event="ping", X_GitHub_Delivery="2")
+    for under in ("3", "2"):
+        deliver(wrong, event="ping", X_GitHub_Delivery=under)
+        assert [source.faults for source in read_panel().sources] == [()]
+
+
+def test_the_same_ping_under_its_own_id_is_still_a_ping(deliver: Deliver) -> None:
+    for _ in range(2):
+        response = deliver(ping(), event="ping", X_GitHub_Delivery="1")
+        assert (response.status_code, said(response)["outcome"]) == (200, "ping")
 
 
 def test_one_byte_more_is_another_body(deliver: Deliver) -> None:

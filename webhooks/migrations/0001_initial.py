@@ -129,9 +129,9 @@ class Migration(migrations.Migration):
                 "ordering": ("-id",),
                 "constraints": [
                     models.UniqueConstraint(
-                        condition=models.Q(("outcome", "requested")),
-                        fields=("body_sha256",),
-                        name="one_request_per_body",
+                        condition=models.Q(("outcome", "replayed"), _negated=True),
+                        fields=("body_sha256", "outcome"),
+                        name="one_outcome_per_body",
                     )
                 ],
             },

@@ -64,7 +64,10 @@ class Command(BaseCommand):
             self.stdout.write(plain(f"{hold}. It starts when they are released."))
         if options["wait"]:
             if hold:
-                raise CommandError("It is not waited for.")
+                raise CommandError(
+                    "It is not waited for. Let updates go on with release_updates, or ask with "
+                    "--override-hold and --reason."
+                )
             self._wait_for(run)
 
     def _wait_for(self, run: Run) -> None:

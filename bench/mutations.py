@@ -215,7 +215,7 @@ MUTATIONS = (
     Mutation(
         "a replayed body asks for nothing",
         "webhooks/views.py",
-        "is_old = earlier is not None or (",
+        "is_old = is_known or (",
         "is_old = (",
         "tests/webhooks/test_replays.py -k under_another_id_is_recorded",
     ),

@@ -1,10 +1,11 @@
 """What the code has promised about itself: who imports whom, and what no module ever does."""
 
 import ast
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePath
 
 import pytest
 from django.core.management import call_command
@@ -13,8 +14,30 @@ ROOT = Path(__file__).parent.parent
 PROGRAMS = Path(sys.executable).parent
 RUNNER = ROOT / "admin_management" / "runner"
 
-SHELLS = {"sh", "bash", "dash", "zsh", "/bin/sh", "/bin/bash"}
-THROUGH_A_SHELL = {"system", "popen", "getoutput", "getstatusoutput", "create_subprocess_shell"}
+SHELLS = {
+    *("sh", "bash", "rbash", "dash", "ash", "ksh", "mksh", "zsh", "fish", "csh", "tcsh"),
+    # What runs whatever it is given.
+    *("env", "busybox"),
+}
+
+OF_SUBPROCESS = {
+    *("run", "Popen", "DEVNULL", "PIPE", "STDOUT", "CompletedProcess"),
+    *("CalledProcessError", "SubprocessError", "TimeoutExpired"),
+}
+ANOTHER_WAY = re.compile(
+    r"exec[lv]p?e?|spawn[lv]?p?e?|posix_spawnp?|fork|forkpty|fork_exec|system|popen[234]?"
+    r"|create_subprocess_\w+|subprocess_(exec|shell)|ProcessPoolExecutor|startfile"
+    r"|getoutput|getstatusoutput|check_call|check_output"
+)
+THAT_START_PROGRAMS = {"pty", "posix", "multiprocessing", "_posixsubprocess"}
+"""Modules that nothing is imported from."""
+
+OTHER_WAYS_IN_USE = {
+    # A runner has no parent that PM2 could find.
+    "admin_management/runner/__main__.py": {"fork"},
+    # It becomes the program of the environment that it has made.
+    "dev.py": {"execve"},
+}
 
 HARMLESS = {
     *("collections.abc", "dataclasses", "datetime", "enum", "json", "re", "typing"),
@@ -78,23 +101,59 @@ def names_used_by(path: Path) -> set[str]:
     return {node.id for node in nodes(path) if isinstance(node, ast.Name)}
 
 
-def shells_started_by(path: Path, *, argv_too: bool) -> Iterator[str]:
-    """Where a file hands a command to a shell. ``argv_too``: also where an argv begins with one."""
-    for node in nodes(path):
+def shells_started_by(tree: Iterable[ast.AST], *, argv_too: bool) -> Iterator[str]:
+    """What hands a command to a shell. ``argv_too``: also what names one as a program to start."""
+    for node in tree:
         match node:
             case ast.keyword(arg="shell", value=ast.Constant(value=False)):
-                continue
+                pass
             case ast.keyword(arg="shell"):
-                what = "shell="
-            case ast.Attribute(attr=name) | ast.alias(name=name) if name in THROUGH_A_SHELL:
-                what = name
-            case ast.List(elts=[ast.Constant(value=word), *_]) if argv_too and word in SHELLS:
-                what = str(word)
-            case ast.Tuple(elts=[ast.Constant(value=word), *_]) if argv_too and word in SHELLS:
-                what = str(word)
-            case _:
-                continue
-        yield f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', '')} {what}"
+                yield "shell="
+            case (
+                ast.List(elts=[ast.Constant(value=str(word)), *_])
+                | ast.Tuple(elts=[ast.Constant(value=str(word)), *_])
+                | ast.Call(args=[ast.Constant(value=str(word)), *_])
+                | ast.keyword(arg="executable", value=ast.Constant(value=str(word)))
+            ) if argv_too and PurePath(word).name in SHELLS:
+                yield word
+            case ast.Constant(value=str(word)) if argv_too and word.startswith("/"):
+                if PurePath(word).name in SHELLS:
+                    yield word
+
+
+def other_ways_to_start_in(tree: Iterable[ast.AST]) -> Iterator[str]:
+    """What starts a program, and is neither subprocess.run nor subprocess.Popen."""
+    for node in tree:
+        match node:
+            case ast.Attribute(value=ast.Name(id="subprocess"), attr=name) if (
+                name not in OF_SUBPROCESS
+            ):
+                yield f"subprocess.{name}"
+            case ast.Attribute(attr=name) if ANOTHER_WAY.fullmatch(name):
+                yield name
+            case ast.ImportFrom(module=str(module), names=aliases):
+                names = {alias.name for alias in aliases}
+                known = OF_SUBPROCESS if module == "subprocess" else names
+                yield from {name for name in names if ANOTHER_WAY.fullmatch(name)} | names - known
+                if module.partition(".")[0] in THAT_START_PROGRAMS:
+                    yield module
+            case ast.Import(names=aliases):
+                for alias in aliases:
+                    is_renamed = alias.name == "subprocess" and alias.asname
+                    if is_renamed or alias.name.partition(".")[0] in THAT_START_PROGRAMS:
+                        yield alias.name
+
+
+def left_to_the_parent(tree: Iterable[ast.AST]) -> Iterator[set[str]]:
+    """For each program that is started what it has of whoever starts it."""
+    for node in tree:
+        match node:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="subprocess"), attr="run" | "Popen"),
+                keywords=keywords,
+            ):
+                given = {each.arg for each in keywords if ast.unparse(each.value) != "None"}
+                yield {"stdin", "umask", "env"} - given
 
 
 def test_modules_import_only_what_is_below_them() -> None:
@@ -131,38 +190,94 @@ def test_pure_modules_do_no_input_and_output(name: str) -> None:
 def test_nothing_is_executed_by_a_shell() -> None:
     packages = set(python_files("admin_management", "webhooks"))
     found = [
-        place
+        f"{path.relative_to(ROOT)}: {word}"
         for path in python_files(".")
-        for place in shells_started_by(path, argv_too=path in packages)
+        for word in shells_started_by(nodes(path), argv_too=path in packages)
     ]
     assert found == []
 
 
-ANOTHER_WAY = {"call", "check_call", "check_output", "execv", "execve", "spawnv", "posix_spawn"}
+@pytest.mark.parametrize(
+    "text",
+    [
+        'os.execvp("/usr/bin/bash", ["/usr/bin/bash", "-c", text])',
+        'subprocess.run(["/usr/bin/bash", "-c", text])',
+        'subprocess.run(("env", "git", text))',
+        'subprocess.run(("/usr/bin/env", "git", text))',
+        'subprocess.run("dash", input=text)',
+        'subprocess.run(("git", "-c", text), executable="zsh")',
+        'SHELL = "/usr/local/bin/fish"',
+        "subprocess.run(text, shell=True)",
+        "subprocess.run(text, shell=is_simple)",
+    ],
+)
+def test_a_shell_that_somebody_starts_is_found(text: str) -> None:
+    assert [*shells_started_by(ast.walk(ast.parse(text)), argv_too=True)]
 
-THEIR_OWN_UMASK = {
-    # what starts the site's own code, or what does so in turn
+
+def test_programs_are_started_with_subprocess_and_in_no_other_way() -> None:
+    found = {
+        str(path.relative_to(ROOT)): set(names)
+        for path in python_files(".")
+        if (names := [*other_ways_to_start_in(nodes(path))])
+    }
+    assert found == OTHER_WAYS_IN_USE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'os.execvp("/usr/bin/bash", ["/usr/bin/bash", "-c", text])',
+        *("os.execl(git, git)", "os.execve(git, argv, {})", "from os import execv"),
+        *("os.spawnlp(os.P_WAIT, git, git)", "os.spawnve(os.P_WAIT, git, argv, {})"),
+        *("os.posix_spawn(git, argv, {})", "os.posix_spawnp(git, argv, {})", "os.forkpty()"),
+        *("os.system(text)", "os.popen(text)", "from os import popen as asked"),
+        *("pty.spawn(argv)", "import pty", "from pty import spawn", "import posix as os"),
+        *("asyncio.create_subprocess_exec(git)", "asyncio.create_subprocess_shell(text)"),
+        *("from asyncio.subprocess import create_subprocess_exec", "loop.subprocess_exec(git)"),
+        *("from multiprocessing.context import Process", "futures.ProcessPoolExecutor()"),
+        *("subprocess.call(argv)", "subprocess.check_output(argv)", "subprocess.getoutput(text)"),
+        *("from subprocess import call", "from subprocess import *", "import subprocess as os"),
+    ],
+)
+def test_another_way_to_start_a_program_is_found(text: str) -> None:
+    assert [*other_ways_to_start_in(ast.walk(ast.parse(text)))]
+
+
+START_THE_SITE = {
+    # What starts the site's own code, or what does so in turn: with the site's own umask and
+    # environment, in which its settings are.
     "admin_management/launcher.py",
     "admin_management/serve/__main__.py",
     "admin_management/serve/generation.py",
 }
 
 
-def test_whatever_is_started_has_an_umask_and_no_input() -> None:
+def test_whatever_is_started_has_an_umask_an_environment_and_no_input() -> None:
     for path in python_files("admin_management", "webhooks"):
-        for node in nodes(path):
-            match node:
-                case ast.Call(
-                    func=ast.Attribute(value=ast.Name(id="subprocess"), attr="run" | "Popen")
-                ):
-                    given = {keyword.arg for keyword in node.keywords}
-                    name = str(path.relative_to(ROOT))
-                    assert "stdin" in given, name
-                    assert "umask" in given or name in THEIR_OWN_UMASK, name
-                case ast.Attribute(attr=word) | ast.alias(name=word):
-                    assert word not in ANOTHER_WAY, path.name
-                case ast.ImportFrom(module="subprocess"):
-                    raise AssertionError(path.name)
+        name = str(path.relative_to(ROOT))
+        assert "from subprocess import" not in path.read_text(encoding="utf-8"), name
+        allowed = {"umask", "env"} if name in START_THE_SITE else set()
+        for left in left_to_the_parent(nodes(path)):
+            assert left <= allowed, f"{name}: {left}"
+
+
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [
+        ("stdin=subprocess.DEVNULL, umask=PRIVATE, env=environ", set()),
+        ("stdin=subprocess.DEVNULL, umask=PRIVATE", {"env"}),
+        ("stdin=subprocess.DEVNULL, umask=PRIVATE, env=None", {"env"}),
+        ("stdin=subprocess.DEVNULL, env=environ", {"umask"}),
+        ("umask=PRIVATE, env=environ", {"stdin"}),
+    ],
+)
+@pytest.mark.parametrize("way", ["run", "Popen"])
+def test_a_program_that_is_left_what_its_parent_has_is_found(
+    way: str, options: str, left: set[str]
+) -> None:
+    tree = ast.parse(f"subprocess.{way}(argv, {options})")
+    assert [*left_to_the_parent(ast.walk(tree))] == [left]
 
 
 @pytest.mark.django_db

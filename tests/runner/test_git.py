@@ -121,6 +121,39 @@ def test_a_file_system_monitor_is_not_run(
     assert marker.exists(), "the monitor of this test works"
 
 
+def test_what_somebody_has_edited_in_a_submodule_is_left_alone(checkout: Checkout) -> None:
+    checkout.git("config", "submodule.recurse", "true")
+    add = ("-c", "protocol.file.allow=always", "submodule", "--quiet", "add")
+    checkout.git(*add, str(checkout.origin), "theme")
+    checkout.git("commit", "--quiet", "--message", "With a submodule")
+    edited = checkout.path / "theme" / "version.txt"
+    edited.write_text("edited on the server\n")
+    assert run(checkout, hardened(GIT, "reset", "--hard", "--quiet", "HEAD"), {**os.environ}) == 0
+    assert edited.read_text() == "edited on the server\n"
+    checkout.git("reset", "--hard", "--quiet", "HEAD")
+    assert edited.read_text() == "1\n", "the submodule of this test is one that git resets"
+
+
+@pytest.mark.parametrize(
+    ("name", "of_the_checkout", "value"),
+    [
+        ("core.hooksPath", "hooks", "/dev/null"),
+        ("core.fsmonitor", "true", "false"),
+        ("submodule.recurse", "true", "false"),
+        ("transfer.bundleURI", "true", "false"),
+        ("gc.autoDetach", "true", "false"),
+        ("maintenance.autoDetach", "true", "false"),
+        ("http.lowSpeedLimit", "0", "1000"),
+        ("http.lowSpeedTime", "0", "20"),
+    ],
+)
+def test_the_checkout_cannot_configure_away_what_makes_git_safe(
+    checkout: Checkout, repository: Repository, name: str, of_the_checkout: str, value: str
+) -> None:
+    checkout.git("config", name, of_the_checkout)
+    assert repository.ask("config", "--get", name) == value
+
+
 def test_a_remote_that_is_a_command_is_not_run(checkout: Checkout, marker: Path) -> None:
     checkout.git("remote", "set-url", "origin", f"ext::sh -c touch% {marker}")
     checkout.git("config", "protocol.ext.allow", "always")

@@ -10,7 +10,25 @@ import pytest
 from admin_management.runner import signatures
 from admin_management.runner.execution import StepFailedError
 from admin_management.runner.signatures import check_signature
-from tests.runner.conftest import Site
+from tests.runner.conftest import Site, program
+
+CALLS_EVERYTHING_GOOD = """\
+case "$*" in
+    *find-principals*) echo alice@example.com; exit;;
+    *alice@example.com*)
+        echo 'Good "git" signature for alice@example.com with ED25519 key SHA256:x';;
+    *) printf '\\n[GNUPG:] GOODSIG 1 alice\\n[GNUPG:] TRUST_ULTIMATE 0 pgp\\n';;
+esac
+cat > /dev/null"""
+
+
+VERIFIED_BY = {
+    "gpg.ssh.program": "SSH SIGNATURE",
+    "gpg.program": "PGP SIGNATURE",
+    "gpg.openpgp.program": "PGP SIGNATURE",
+    "gpg.x509.program": "SIGNED MESSAGE",
+}
+"""What names a program to git, and the signatures that it is to verify."""
 
 
 class Signer:
@@ -136,6 +154,21 @@ def test_what_the_repository_says_about_who_verifies_is_not_heeded(
     site.checkout.git("config", "gpg.ssh.allowedSignersFile", str(own))
     site.checkout.git("config", "gpg.ssh.program", "true")
     assert "is not signed by" in refusal(site, revision, signers)
+
+
+@pytest.mark.parametrize("name", VERIFIED_BY)
+def test_a_program_of_the_repositorys_own_that_calls_everything_good_is_not_asked(
+    site: Site, alice: Signer, signers: Path, tmp_path: Path, name: str
+) -> None:
+    signed = site.checkout.git("cat-file", "commit", alice.signs(site, "2\n"))
+    forged = tmp_path / "forged"
+    signed = signed.replace("SSH SIGNATURE", VERIFIED_BY[name])
+    forged.write_text(f"{signed}, and what alice has not signed\n")
+    revision = site.checkout.git("hash-object", "-t", "commit", "-w", str(forged))
+    site.checkout.git("config", name, program(tmp_path / "yes", CALLS_EVERYTHING_GOOD))
+    assert "is not signed by" in refusal(site, revision, signers)
+    # The program of this test works, or this would raise an error.
+    site.checkout.git("-c", f"gpg.ssh.allowedSignersFile={signers}", "verify-commit", revision)
 
 
 def test_a_list_that_is_not_there_lets_nothing_through(

@@ -62,7 +62,7 @@ def test_the_table_of_permissions_lists_every_permission() -> None:
     assert sorted(documented) == sorted({*(each.label for each in Permission), *DOORS.values()})
 
 
-DJANGO_S = {"check", "collectstatic", "migrate"}
+DJANGO_S = {"check", "collectstatic", "createsuperuser", "migrate"}
 
 
 def test_every_management_command_exists() -> None:

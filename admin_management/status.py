@@ -103,10 +103,7 @@ class _Site:
         conf = self._conf
         if running_on.exists(node()):
             raise NotReadableError("An update is running and asks the remote itself.")
-        try:
-            check_remote_address(conf.remote, self._repository)
-        except StepFailedError as error:
-            raise NotReadableError(str(error)) from None
+        check_remote_address(conf.remote, self._repository)
         # Into a reference of its own: two that fetch into one at the same time fail, and the other
         # one may be a run.
         refspec = f"+refs/heads/{conf.branch}:{ASKED}"
@@ -214,8 +211,8 @@ def _part(read: Callable[[], Any]) -> Any:
     try:
         return read()
     except (
-        *(AdminManagementError, NotAGitCheckoutError, GitError, Pm2Error),
-        *(OSError, subprocess.SubprocessError),
+        *(AdminManagementError, StepFailedError, NotAGitCheckoutError),
+        *(GitError, Pm2Error, OSError, subprocess.SubprocessError),
     ) as error:
         return {"error": str(error)}
     except Exception:

@@ -48,16 +48,16 @@ _PATTERNS = (
     re.compile(r"(?<=://)[^\s/@:]{16,300}(?=@)"),
     # Authorization: Bearer TOKEN, as tools print the headers that they send
     re.compile(r"(?i)(?<=bearer )[\w.~+/=-]{8,}|(?<=basic )[A-Za-z0-9+/=]{8,}"),
-    re.compile(r"(?i)(?<=authorization: token )[\w.-]{8,}|(?<=private-token: )[\w.-]{8,}"),
-    re.compile(r"(?i)(?<=password=)[^\s&;,'\"]+|(?<=password: )[^\s&;,'\"]+"),
+    re.compile(r"(?i)(?:(?<=authorization: token )|(?<=private-token: ))[\w.-]{8,}"),
+    re.compile(r"(?i)(?:(?<=password=)|(?<=password: ))[^\s&;,'\"]+"),
     # GitHub, GitLab, Atlassian, Slack, AWS, Google, PyPI, npm, Stripe, SendGrid, OpenAI,
     # Hugging Face and DigitalOcean tokens, and our own
     re.compile(
         _BEGINNING + r"(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|AT(CTT3|ATT3|BB)[\w=-]{20,}"
         r"|gl(pat|dt|rt|cbt|ptt|ft|imt|soat)-[\w-]{16,}|xox[abeprs]-[\w-]{10,}|xapp-[\w-]{10,}"
         r"|A[KS]IA[A-Z0-9]{16}|AIza[\w-]{35}|pypi-[\w-]{20,}|npm_\w{30,}|dam_[\w-]{40,}"
-        r"|SG\.[\w-]{16,}\.[\w-]{16,}|sk-(?:proj-|svcacct-|ant-)[\w-]{20,}|sk-[0-9A-Za-z]{32,}|hf_[A-Za-z]{30,}"
-        r"|do[opr]_v1_[0-9a-f]{32,}"
+        r"|SG\.[\w-]{16,}\.[\w-]{16,}|sk-(?:proj-|svcacct-|ant-)[\w-]{20,}|sk-[0-9A-Za-z]{32,}"
+        r"|hf_[A-Za-z]{30,}|do[opr]_v1_[0-9a-f]{32,}"
         r"|[sr]k_(live|test)_[0-9A-Za-z]{16,})"
     ),
     # The address of a Slack webhook is its secret.

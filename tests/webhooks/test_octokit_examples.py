@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +72,14 @@ def test_every_recorded_payload_has_the_right_outcome(
     examples: Path, deliver: Deliver, encode: Any, content_type: str
 ) -> None:
     outcomes: dict[str, int] = {}
-    bodies = set()
+    known = 0
     for event, payload in events(examples):
         body = encode(payload)
-        if body in bodies:  # the same in several versions of GitHub; here as if it came first
-            Delivery.objects.all().delete()
+        # Some are the same in several versions of GitHub; here as if each came first.
+        known += Delivery.objects.filter(body_sha256=sha256(body).hexdigest()).delete()[0]
         response = deliver(None, event=event, body=body, content_type=content_type)
         outcome = json.loads(response.content).get("outcome")
         assert (response.status_code, outcome) == expected(event, payload), (event, payload)
-        bodies.add(body)
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
     assert outcomes == {"requested": 2, "ping": 11, "ignored": 713}
+    assert Delivery.objects.count() + known == 726

@@ -487,6 +487,20 @@ _DATABASE = "admin_management.W001"
 _OF_THEIR_OWN = (_WEBHOOKS, _URLS, _DATABASE)
 
 
+_KEY_IS_WEAK, _DEBUG_IS_ON = "security.W009", "security.W018"
+
+
+def check_production(site: Site) -> str:
+    """Whoever guesses the key is staff, and a page of DEBUG shows strangers the settings."""
+    security = checks.run_checks(tags=[checks.Tags.security], include_deployment_checks=True)
+    _judge(
+        each
+        for each in security
+        if each.id in (_KEY_IS_WEAK, _DEBUG_IS_ON) and not each.is_silenced()
+    )
+    return "SECRET_KEY is long, and DEBUG is off."
+
+
 def check_urls(site: Site) -> str:
     _judge(_about(site, _URLS))
     return "Our addresses come before the admin's."
@@ -586,6 +600,7 @@ CHECKS: tuple[tuple[str, Callable[[Site], str]], ...] = (
     ("disk", check_disk),
     ("clock", check_clock),
     ("system checks", check_system_checks),
+    ("production", check_production),
     ("URLs", check_urls),
     ("database", check_database),
     ("webhook", check_webhook),

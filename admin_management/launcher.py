@@ -13,7 +13,7 @@ import select
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -85,7 +85,7 @@ def request_update(
     requester: Requester,
     reason: str = "",
     expected: str = "",
-    alongside: Callable[[UUID], Sequence[Happening]] = lambda _: (),
+    alongside: Callable[[UUID], Mapping[str, object] | None] = lambda _: None,
     **options: Unpack[Options],
 ) -> tuple[UUID, bool]:
     """Ask for an update. Returns the key of the run that will serve the request, and whether
@@ -95,7 +95,7 @@ def request_update(
     transaction is committed; never waits for it. Safe to call from many processes at once.
     ``expected`` is the revision that the requester has seen at the remote, if it has looked;
     ``alongside`` is called with the run's key in the same transaction, so an exception in it undoes
-    the request. It returns further events of the run for the audit log.
+    the request. What it returns the audit log tells of the delivery that asks, if one does.
     Raises ReasonMissingError for an overridden hold without a reason.
     """
     if options.get("override_hold") and not reason.strip():
@@ -112,10 +112,15 @@ def request_update(
             to_revision=expected,
         )
         wishes = {**NO_WISHES, **options}
-        asked = _asked(requester, is_new=is_new, trigger=trigger, reason=reason, **wishes)
         # Before the log is appended to, which locks it for everybody else until the commit.
-        told_beside = alongside(run_id)
-        AuditEvent.objects.append_all([asked, *told_beside], run_id=run_id)
+        delivery = alongside(run_id)
+        told = []
+        # A delivery that joins a run is told once: that it did so is all that there is to say.
+        if is_new or delivery is None:
+            told += [_asked(requester, is_new=is_new, trigger=trigger, reason=reason, **wishes)]
+        if delivery is not None:
+            told += [_accepted(requester, is_new=is_new, **delivery)]
+        AuditEvent.objects.append_all(told, run_id=run_id)
         hold = Hold.objects.in_force() if options.get("override_hold") else None
         if hold:
             hold.remember(Kind.HOLD_OVERRIDDEN, requester.name, run_id=run_id, reason=reason)
@@ -137,6 +142,12 @@ def _asked(requester: Requester, *, is_new: bool, **facts: object) -> Happening:
         facts["hold"] = hold and hold.pk
     kind = Kind.REQUESTED if is_new else Kind.COALESCED
     return Happening(kind=kind, actor=requester.name, facts=facts)
+
+
+def _accepted(requester: Requester, *, is_new: bool, **facts: object) -> Happening:
+    """What the audit log tells of a delivery that asks for an update."""
+    facts |= {"joined": not is_new, "address": requester.address}
+    return Happening(kind=Kind.DELIVERY_ACCEPTED, actor=requester.name, facts=facts)
 
 
 def request_rollback(run: Run, *, requester: Requester, reason: str) -> Run:
@@ -179,7 +190,7 @@ def request_rollback(run: Run, *, requester: Requester, reason: str) -> Run:
         if hold:
             hold.remember(Kind.HOLD_OVERRIDDEN, requester.name, run_id=rollback.pk, reason=reason)
         transaction.on_commit(start_next)
-    logger.warning("Rollback requested by %s", plain(requester.name), extra=_extra(rollback.pk))
+    logger.info("Rollback requested by %s", plain(requester.name), extra=_extra(rollback.pk))
     return rollback
 
 
@@ -195,7 +206,7 @@ def hold_updates(*, requester: Requester, reason: str, expires_at: datetime | No
         actor_id=requester.user_id,
         actor_name=requester.name,
     )
-    logger.warning("%s", plain(str(hold)))
+    logger.info("%s", plain(str(hold)))
     return hold
 
 
@@ -206,7 +217,7 @@ def release_updates(*, requester: Requester) -> Hold:
         if hold is None or not hold.release(requester.name, address=requester.address):
             raise ConflictError("Updates are not held.")
         transaction.on_commit(start_next)
-    logger.warning("Updates are released by %s", plain(requester.name))
+    logger.info("Updates are released by %s", plain(requester.name))
     return hold
 
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NoReturn, Self, TypedDict
 
 from django.conf import settings
 from django.db import IntegrityError, connection, models, transaction
+from django.db.backends.utils import CursorWrapper
 from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
@@ -673,11 +674,12 @@ class AuditEventManager(FromAuditEventQuerySet["AuditEvent"]):
 
     def append_all(self, happenings: Sequence[Happening], *, run_id: uuid.UUID | None) -> None:
         """Add events at the end, all of one run or of none. Call it in a transaction."""
-        first = AuditHead.advance(len(happenings))
-        # After the number, so that the times of what happens now grow with the numbers.
-        now = timezone.now()
-        numbered = enumerate(happenings, first)
-        insert_event(*(each.numbered(seq, run_id=run_id, now=now) for seq, each in numbered))
+        with connection.cursor() as cursor:
+            first = AuditHead.advance(cursor, len(happenings))
+            # After the number, so that the times of what happens now grow with the numbers.
+            now = timezone.now()
+            for seq, each in enumerate(happenings, first):
+                insert_event(cursor, each.numbered(seq, run_id=run_id, now=now))
 
     def record_run(self, run: Run, steps: list[StepRun]) -> None:
         """The events of a run that has ended. Call it once, in the run's own transaction."""
@@ -755,20 +757,19 @@ class AuditHead(models.Model):
         return str(self.seq)
 
     @classmethod
-    def advance(cls, count: int) -> int:
+    def advance(cls, cursor: CursorWrapper, count: int) -> int:
         """The first of the next ``count``. Its row stays locked until the transaction ends.
 
         Raises TransactionManagementError if there is none.
         """
-        if not connection.in_atomic_block:
+        if not cursor.db.in_atomic_block:
             raise transaction.TransactionManagementError("An event is numbered in a transaction.")
         # Said by the ORM this takes twenty times as long, and each push says it.
         params = {"count": count, "only": cls.ONLY}
-        with connection.cursor() as cursor:
+        cursor.execute(ADVANCE, params)
+        if not cursor.rowcount:
+            cls.objects.get_or_create(pk=cls.ONLY)
             cursor.execute(ADVANCE, params)
-            if not cursor.rowcount:
-                cls.objects.get_or_create(pk=cls.ONLY)
-                cursor.execute(ADVANCE, params)
-            cursor.execute(LAST, params)
-            (seq,) = cursor.fetchone()
+        cursor.execute(LAST, params)
+        (seq,) = cursor.fetchone()
         return int(seq) - count + 1

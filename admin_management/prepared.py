@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 from django.db.models import CharField, DateTimeField, IntegerField, Model, QuerySet, TextField
 
 Row = TypeVar("Row", bound=Model)
@@ -137,20 +138,17 @@ class PreparedInsert:
             if not isinstance(field, CharField | TextField | IntegerField)
         }
 
-    def __call__(self, *rows: dict[str, Any]) -> None:
-        """Store them all; call it in a transaction, with one at least. The dicts are changed.
+    def __call__(self, cursor: CursorWrapper, row: dict[str, Any]) -> None:
+        """Store one. The dict is changed.
 
-        Raises IntegrityError, and TypeError if one has not a value for each column.
+        Raises IntegrityError, and TypeError if it has not a value for each column.
         """
-        database = connections[DEFAULT_DB_ALIAS]
-        for row in rows:
-            if row.keys() != self._fields.keys():
-                raise TypeError(f"Values are wanted for {', '.join(self._fields)}.")
-            for name, convert in self._conversions.items():
-                if row[name] is not None:
-                    row[name] = convert(row[name], database)
-        with database.cursor() as cursor:
-            cursor.executemany(self._sql, rows)
+        if row.keys() != self._fields.keys():
+            raise TypeError(f"Values are wanted for {', '.join(self._fields)}.")
+        for name, convert in self._conversions.items():
+            if row[name] is not None:
+                row[name] = convert(row[name], cursor.db)
+        cursor.execute(self._sql, row)
 
     @property
     def names(self) -> Iterable[str]:

@@ -194,7 +194,7 @@ MUTATIONS = (
     Mutation(
         "an event is numbered in a transaction",
         "admin_management/models.py",
-        "        if not connection.in_atomic_block:",
+        "        if not cursor.db.in_atomic_block:",
         "        if False:",
         "tests/admin_management/test_models.py -k numbers_nothing_outside",
     ),

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-SECRET_KEY = "tests-only-secret-key-of-no-value-0123456789"
+SECRET_KEY = "tests-only-secret-key-of-no-value-0123456789-abcdefghijkl"
 ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
 USE_TZ = True
 ROOT_URLCONF = "tests.urls"

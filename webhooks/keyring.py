@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .conf import WebhooksSettings
 from .exceptions import DisabledError, SealedError
@@ -38,19 +39,27 @@ def keys_of(conf: WebhooksSettings) -> Sequence[Key]:
     A source's secret in the settings wins, also one that is too short: its stored ones are not
     looked at. A stored one that cannot be decrypted is as good as none.
     """
-    needs_stored = not all(source.has_secret for source in conf.sources)
-    stored = [each for each in stored_secrets() if each.is_active] if needs_stored else []
-    keys = [key for source in conf.sources for key in _keys_of(source, stored)]
-    usable = [key for key in keys if is_usable(key.value)]
-    if not usable:
+    keys, without = _set_keys(conf.sources)
+    if without:
+        stored = [each for each in stored_secrets() if each.is_active]
+        keys = (*keys, *(key for source in without for key in _stored_keys(source, stored)))
+    if not keys:
         raise DisabledError
-    return usable
+    return keys
 
 
-def _keys_of(source: Source, stored: Sequence[Secret]) -> Iterator[Key]:
-    if source.has_secret:
-        yield Key(name=FROM_SETTINGS, value=source.secret, source=source)
-        return
+@lru_cache(maxsize=1)
+def _set_keys(sources: tuple[Source, ...]) -> tuple[tuple[Key, ...], tuple[Source, ...]]:
+    """Those of the settings, and the sources that they set none for. Each request asks for it."""
+    keys = (
+        Key(name=FROM_SETTINGS, value=source.secret, source=source)
+        for source in sources
+        if is_usable(source.secret)
+    )
+    return tuple(keys), tuple(source for source in sources if not source.has_secret)
+
+
+def _stored_keys(source: Source, stored: Sequence[Secret]) -> Iterator[Key]:
     for secret in stored:
         if secret.source == source.name:
             with suppress(SealedError):

@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Self
 from uuid import UUID
 
 from django.db import Error as DatabaseFailure
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from admin_management.audit import Happening, Kind
+from admin_management.audit import Kind
 from admin_management.exceptions import ConflictError
 from admin_management.models import AuditEvent, Run
 from admin_management.prepared import Prepared, PreparedInsert
@@ -49,8 +49,7 @@ class Outcome(models.TextChoices):
     IGNORED = "ignored"
 
 
-FROM_PAYLOAD = tuple(name for name in Payload._fields if name != "deleted")
-SAID = (*FROM_PAYLOAD, "body_sha256")
+SAID = (*(name for name in Payload._fields if name != "deleted"), "body_sha256")
 """The columns that hold what a delivery has said."""
 
 Said = Mapping[str, Any]
@@ -83,7 +82,8 @@ class DeliveryManager(models.Manager["Delivery"]):
 
         Raises IntegrityError if its id is known, or its body by a request that led to a run.
         """
-        insert_delivery({**said, **ACCEPTED, "run_id": run_id})
+        with connection.cursor() as cursor:
+            insert_delivery(cursor, {**said, **ACCEPTED, "run_id": run_id})
 
     def same_as(self, delivery_id: str, body_sha256: str) -> "models.QuerySet[Delivery]":
         """What came under this id, or brought this body and was no replay."""
@@ -146,8 +146,10 @@ class Delivery(models.Model):
     @staticmethod
     def columns_of(payload: Payload, body: bytes, *, address: str | None, **facts: str) -> Said:
         """Those of a new one, which asks for nothing so far."""
+        said = payload._asdict()
+        del said["deleted"]
         return {
-            **{name: getattr(payload, name) for name in FROM_PAYLOAD},
+            **said,
             "body_sha256": hashlib.sha256(body).hexdigest(),
             "outcome": (Outcome.PING if payload.event == "ping" else Outcome.IGNORED).value,
             "address": sender_of(address),
@@ -176,7 +178,8 @@ class Delivery(models.Model):
         if not self._state.adding:
             self.save()
             return
-        insert_delivery({name: getattr(self, name) for name in insert_delivery.names})
+        with connection.cursor() as cursor:
+            insert_delivery(cursor, {name: getattr(self, name) for name in insert_delivery.names})
         self._state.adding = False
 
     def repeat(self, said: Said) -> None:
@@ -210,10 +213,9 @@ class Delivery(models.Model):
 insert_delivery = PreparedInsert(Delivery)
 
 
-def acceptance(said: Said, actor: str) -> Happening:
-    """What the audit log tells of it; another ``actor`` may have asked for the run it joins."""
-    facts = {"delivery": said["delivery_id"]} | {name: said[name] for name in LOGGED}
-    return Happening(kind=Kind.DELIVERY_ACCEPTED, actor=actor, facts=facts)
+def logged(said: Said) -> dict[str, object]:
+    """What the audit log tells of a delivery that is accepted."""
+    return {"delivery": said["delivery_id"]} | {name: said[name] for name in LOGGED}
 
 
 @Prepared

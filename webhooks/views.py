@@ -16,7 +16,6 @@ from django.http import HttpRequest, HttpResponse
 from django.http.request import HttpHeaders
 from django.views.decorators.csrf import csrf_exempt
 
-from admin_management.audit import Happening
 from admin_management.client import address_of
 from admin_management.exceptions import ConflictError, SettingsError
 from admin_management.launcher import Requester, request_update, settle
@@ -36,7 +35,7 @@ from .exceptions import (
 )
 from .github import Verifier, parse, read_signature
 from .keyring import Key, keys_of
-from .models import ACCEPTED, WINDOW, Delivery, Outcome, Said, acceptance
+from .models import ACCEPTED, WINDOW, Delivery, Outcome, Said, logged
 from .tally import TALLY
 
 logger = logging.getLogger("webhooks")
@@ -46,6 +45,8 @@ TOKEN = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 RETRY_AFTER = "60"
 """Seconds. GitHub does not retry by itself, but shows the failure and a button to redeliver."""
+
+_wsgi_name = lru_cache(HttpHeaders.to_wsgi_name)
 
 TURN = Lock()
 LONGEST_WAIT = 2.0
@@ -204,7 +205,7 @@ def _stream(request: HttpRequest) -> Readable:
 
 def _header(request: HttpRequest, name: str) -> str:
     # request.headers makes a mapping of all headers first, which takes longer than the signature.
-    value: str = request.META.get(HttpHeaders.to_wsgi_name(name), "")
+    value: str = request.META.get(_wsgi_name(name), "")
     return value
 
 
@@ -222,19 +223,20 @@ def _request_update(request: HttpRequest, push: Said, accept: Callable[[UUID], N
     """
     branch, sender = push["ref"].removeprefix("refs/heads/"), push["sender"]
     by = f" by {sender}" if sender else ""
-    actor = f"GitHub: {sender}" if sender else "GitHub"
 
-    def write_down(run_id: UUID) -> list[Happening]:
+    def write_down(run_id: UUID) -> dict[str, object]:
         def tell() -> None:
             logger.info("Delivery %s accepted", push["delivery_id"], extra={"run": str(run_id)})
 
         accept(run_id)
         transaction.on_commit(tell, robust=True)
-        return [acceptance(push, actor)]
+        return logged(push)
 
     run_id, _ = request_update(
         trigger=Trigger.WEBHOOK,
-        requester=Requester(name=actor, address=address_of(request)),
+        requester=Requester(
+            name=f"GitHub: {sender}" if sender else "GitHub", address=address_of(request)
+        ),
         reason=f"push of {push['after'][:7]} to {branch}{by}",
         alongside=write_down,
     )

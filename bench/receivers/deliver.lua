@@ -1,5 +1,6 @@
 -- wrk's requests: pushes of 8 KB, each with a number, a commit and a signature of its own.
--- Arguments: the folder that bench/receiver.py has prepared, the event, "good" or "bad".
+-- Arguments: the folder that bench/receiver.py has prepared, the event, "good" or "bad", and the
+-- number before the first.
 local head, tail, event, is_good = nil, nil, nil, nil
 local signatures, number = {}, 0
 
@@ -13,7 +14,7 @@ end
 function init(arguments)
   local folder = arguments[1]
   head, tail = read(folder .. "/head"), read(folder .. "/tail")
-  event, is_good = arguments[2], arguments[3] == "good"
+  event, is_good, number = arguments[2], arguments[3] == "good", tonumber(arguments[4])
   for line in io.lines(folder .. "/signatures") do
     signatures[#signatures + 1] = line
   end

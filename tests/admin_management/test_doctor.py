@@ -779,6 +779,18 @@ class TestTheSystemChecks:
         monkeypatch.setattr("admin_management.doctor.checks.run_checks", lambda: found)
         assert patient.verdict("system checks") == (FAIL, "Bad.")
 
+    def test_what_strangers_could_use_is_a_doubt(self, patient: Patient, settings: Any) -> None:
+        assert patient.verdict("production")[0] is OK
+        settings.SECRET_KEY = f"django-insecure-{settings.SECRET_KEY}"
+        verdict, message = patient.verdict("production")
+        assert verdict is WARN
+        assert "SECRET_KEY" in message
+        assert settings.SECRET_KEY not in message
+        settings.DEBUG = True
+        assert "DEBUG" in patient.verdict("production")[1]
+        settings.SILENCED_SYSTEM_CHECKS = ["security.W009", "security.W018"]
+        assert patient.verdict("production")[0] is OK
+
     def test_the_admin_before_our_addresses(self, patient: Patient, settings: Any) -> None:
         assert patient.finding("URLs").verdict is OK
         ours, admin, hooks = urls.urlpatterns

@@ -393,6 +393,25 @@ class TestTheDoors:
         with pytest.raises(CommandError, match="waits already"):
             call_command("rollback_update", run.short_id, "--reason", "slow", stdout=output)
 
+    def test_the_command_lists_the_newest_and_what_going_back_to_each_would_mean(
+        self, run: Run, checkout: Checkout
+    ) -> None:
+        live = succeeded(checkout.revision())
+        output = io.StringIO()
+        call_command("rollback_update", stdout=output)
+        newer, older = output.getvalue().splitlines()
+        assert newer.startswith(live.short_id)
+        assert newer.endswith(f"succeeded  Not possible: {live.to_revision[:7]} is live.")
+        assert older.startswith(run.short_id)
+        assert f"succeeded  To {run.to_revision[:7]}. Only the code goes back" in older
+
+    def test_the_command_goes_nowhere_unless_it_is_told_where(self) -> None:
+        output = io.StringIO()
+        call_command("rollback_update", stdout=output)
+        assert output.getvalue() == "No update has ended here.\n"
+        with pytest.raises(CommandError, match="which update"):
+            call_command("rollback_update", "--reason", "slow")
+
     def test_the_command_says_what_to_know_before(self, run: Run, checkout: Checkout) -> None:
         checkout.commit({"uv.lock": "2\n"})
         checkout.git("pull", "--quiet")

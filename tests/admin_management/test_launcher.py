@@ -17,7 +17,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from admin_management import launcher
-from admin_management.audit import Happening, Kind
+from admin_management.audit import Kind
 from admin_management.conf import AdminManagementSettings
 from admin_management.launcher import (
     Requester,
@@ -104,7 +104,7 @@ def test_both_requests_are_in_the_audit_log_without_a_gap() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_what_accompanies_a_request_takes_it_back_when_it_fails(spawned: list[Plan]) -> None:
-    def fail(key: UUID) -> list[Happening]:
+    def fail(key: UUID) -> None:
         assert Run.objects.filter(pk=key).exists()
         raise ZeroDivisionError
 
@@ -116,14 +116,20 @@ def test_what_accompanies_a_request_takes_it_back_when_it_fails(spawned: list[Pl
     assert spawned == []
 
 
-def test_what_accompanies_a_request_is_told_beside_it() -> None:
-    happening = Happening(kind=Kind.DELIVERY_ACCEPTED, actor="bob", facts={"delivery": "1"})
-    run, _ = ask(alongside=lambda _: [happening])
+def test_a_delivery_that_asks_is_told_beside_the_request_and_alone_if_it_joins() -> None:
+    run, _ = ask(alongside=lambda _: {"delivery": "1"})
+    ask(requester=Requester(name="bob"), alongside=lambda _: {"delivery": "2"})
     events = AuditEvent.objects.all()
     assert [(each.kind, each.run_id) for each in events] == [
         ("requested", run.pk),
         ("delivery_accepted", run.pk),
+        ("delivery_accepted", run.pk),
     ]
+    _, beside, alone = (json.loads(each.text) for each in events)
+    assert (beside["actor"], beside["facts"]["joined"]) == ("alice", False)
+    assert (alone["actor"], alone["facts"]["joined"]) == ("bob", True)
+    address = {"address": None}
+    assert alone["facts"] == {"delivery": "2", "joined": True, "run": str(run.pk)} | address
 
 
 def test_a_forced_request_that_joins_makes_the_waiting_run_forced() -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 from django.db import IntegrityError, transaction
+from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
 from admin_management.audit import Happening, Kind
@@ -326,8 +327,8 @@ class TestTheAuditLog:
         numbered_at: list[datetime] = []
         real = AuditHead.advance
 
-        def advance(count: int) -> int:
-            first = real(count)
+        def advance(cursor: CursorWrapper, count: int) -> int:
+            first = real(cursor, count)
             numbered_at.append(timezone.now())
             return first
 

@@ -1,7 +1,7 @@
 """A prepared question asks what its queryset asks, each time about other texts; and so for rows."""
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F, QuerySet
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,6 +119,12 @@ insert_run = PreparedInsert(Run)
 insert_step = PreparedInsert(StepRun)
 
 
+def store(insert: PreparedInsert, *rows: dict[str, object]) -> None:
+    with connection.cursor() as cursor:
+        for row in rows:
+            insert(cursor, row)
+
+
 def values_of(row: Run | StepRun) -> dict[str, object]:
     return {each.attname: getattr(row, each.attname) for each in row._meta.concrete_fields}
 
@@ -140,7 +146,7 @@ def a_step(run: Run, position: int = 0) -> dict[str, object]:
 
 def test_rows_are_stored_as_the_orm_stores_them() -> None:
     run = a_run()
-    insert_step(a_step(run), a_step(run, position=1))
+    store(insert_step, a_step(run), a_step(run, position=1))
     StepRun(**a_step(run, position=2)).save()
     of_its_own = {"id": 0, "position": 0}
     *by_hand, by_orm = (values_of(each) | of_its_own for each in StepRun.objects.all())
@@ -149,15 +155,15 @@ def test_rows_are_stored_as_the_orm_stores_them() -> None:
 
 def test_a_key_that_was_chosen_stays() -> None:
     run = Run(node="elsewhere", trigger=Trigger.API, reverse_migrations=["app 0001"])
-    insert_run(values_of(run))
+    store(insert_run, values_of(run))
     assert Run.objects.get(pk=run.pk).reverse_migrations == ["app 0001"]
 
 
 def test_the_database_refuses_a_second_row_of_one_key() -> None:
     run = Run(node="elsewhere", trigger=Trigger.API)
-    insert_run(values_of(run))
+    store(insert_run, values_of(run))
     with pytest.raises(IntegrityError), transaction.atomic():
-        insert_run(values_of(run))
+        store(insert_run, values_of(run))
     assert Run.objects.count() == 1
 
 
@@ -166,10 +172,10 @@ def test_each_column_wants_a_value_and_nothing_else_has_one() -> None:
     assert values.keys() == set(insert_run.names)
     for wrong in (values | {"nonsense": 1}, {"id": values["id"]}):
         with pytest.raises(TypeError, match="status"):
-            insert_run(wrong)
+            store(insert_run, wrong)
 
 
 @pytest.mark.parametrize("text", ["%s", "%(name)s", "'; DROP TABLE x; --", "", "\N{SNOWMAN}"])
 def test_a_stored_text_is_a_value_whatever_it_looks_like(text: str) -> None:
-    insert_step(a_step(a_run()) | {"output": text})
+    store(insert_step, a_step(a_run()) | {"output": text})
     assert StepRun.objects.get().output == text

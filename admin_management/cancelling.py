@@ -34,7 +34,7 @@ def cancel_update(run: Run, *, requester: Requester, reason: str = "") -> None:
         AuditEvent.objects.append(
             Kind.CANCEL_REQUESTED, actor=requester.name, run_id=run.pk, **asked
         )
-    logger.warning("Update cancelled %s", plain(who), extra={"run": str(run.pk)})
+    logger.info("Update cancelled %s", plain(who), extra={"run": str(run.pk)})
 
 
 def _check(run: Run) -> None:

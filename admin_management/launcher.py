@@ -95,7 +95,7 @@ def request_update(
     transaction is committed; never waits for it. Safe to call from many processes at once.
     ``expected`` is the revision that the requester has seen at the remote, if it has looked;
     ``alongside`` is called with the run's key in the same transaction, so an exception in it undoes
-    the request. What it returns the audit log tells of the delivery that asks, if one does.
+    the request. It returns what the audit log is to tell of a delivery, or None if none asks.
     Raises ReasonMissingError for an overridden hold without a reason.
     """
     if options.get("override_hold") and not reason.strip():
@@ -115,8 +115,8 @@ def request_update(
         # Before the log is appended to, which locks it for everybody else until the commit.
         delivery = alongside(run_id)
         told = []
-        # A delivery that joins a run is told once: that it did so is all that there is to say.
-        if is_new or delivery is None:
+        # Of a delivery that joins a run and wishes for nothing there is no more to say.
+        if is_new or delivery is None or any(options.values()):
             told += [_asked(requester, is_new=is_new, trigger=trigger, reason=reason, **wishes)]
         if delivery is not None:
             told += [_accepted(requester, is_new=is_new, **delivery)]

@@ -325,6 +325,13 @@ MUTATIONS = (
         "tests/webhooks/test_sources.py -k not_accepted_without_sources",
     ),
     Mutation(
+        "a stored secret that is too short verifies nothing",
+        "webhooks/keyring.py",
+        "if is_usable(value):",
+        "if True:",
+        "tests/webhooks/test_secrets.py -k too_short_is_as_good_as_none",
+    ),
+    Mutation(
         "stored secrets are encrypted",
         "webhooks/models.py",
         "sealed=seal(value)",

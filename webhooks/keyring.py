@@ -64,4 +64,5 @@ def _stored_keys(source: Source, stored: Sequence[Secret]) -> Iterator[Key]:
         if secret.source == source.name:
             with suppress(SealedError):
                 value = secret.reveal()
-                yield Key(name=secret.fingerprint, value=value, source=source, stored=secret)
+                if is_usable(value):
+                    yield Key(name=secret.fingerprint, value=value, source=source, stored=secret)

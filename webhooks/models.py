@@ -49,7 +49,8 @@ class Outcome(models.TextChoices):
     IGNORED = "ignored"
 
 
-SAID = (*(name for name in Payload._fields if name != "deleted"), "body_sha256")
+NOT_STORED = "deleted"
+SAID = (*(name for name in Payload._fields if name != NOT_STORED), "body_sha256")
 """The columns that hold what a delivery has said."""
 
 Said = Mapping[str, Any]
@@ -147,7 +148,7 @@ class Delivery(models.Model):
     def columns_of(payload: Payload, body: bytes, *, address: str | None, **facts: str) -> Said:
         """Those of a new one, which asks for nothing so far."""
         said = payload._asdict()
-        del said["deleted"]
+        del said[NOT_STORED]
         return {
             **said,
             "body_sha256": hashlib.sha256(body).hexdigest(),

@@ -46,8 +46,6 @@ TOKEN = re.compile(r"[0-9A-Za-z_-]{1,64}")
 RETRY_AFTER = "60"
 """Seconds. GitHub does not retry by itself, but shows the failure and a button to redeliver."""
 
-_wsgi_name = lru_cache(HttpHeaders.to_wsgi_name)
-
 TURN = Lock()
 LONGEST_WAIT = 2.0
 """Seconds that a thread waits for its turn to write."""
@@ -201,6 +199,9 @@ def _stream(request: HttpRequest) -> Readable:
         stream: Readable = request.META["wsgi.input"]
         return stream
     return request
+
+
+_wsgi_name = lru_cache(HttpHeaders.to_wsgi_name)
 
 
 def _header(request: HttpRequest, name: str) -> str:

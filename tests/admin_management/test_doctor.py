@@ -780,16 +780,19 @@ class TestTheSystemChecks:
         assert patient.verdict("system checks") == (FAIL, "Bad.")
 
     def test_what_strangers_could_use_is_a_doubt(self, patient: Patient, settings: Any) -> None:
-        assert patient.verdict("production")[0] is OK
+        fine = (OK, "Nothing that is not silenced is wrong with SECRET_KEY and DEBUG.")
+        assert patient.verdict("production") == fine
         settings.SECRET_KEY = f"django-insecure-{settings.SECRET_KEY}"
         verdict, message = patient.verdict("production")
         assert verdict is WARN
         assert "SECRET_KEY" in message
         assert settings.SECRET_KEY not in message
+        settings.SECRET_KEY_FALLBACKS = ["too short"]
+        assert "SECRET_KEY_FALLBACKS[0]" in patient.verdict("production")[1]
         settings.DEBUG = True
         assert "DEBUG" in patient.verdict("production")[1]
-        settings.SILENCED_SYSTEM_CHECKS = ["security.W009", "security.W018"]
-        assert patient.verdict("production")[0] is OK
+        settings.SILENCED_SYSTEM_CHECKS = ["security.W009", "security.W018", "security.W025"]
+        assert patient.verdict("production") == fine
 
     def test_the_admin_before_our_addresses(self, patient: Patient, settings: Any) -> None:
         assert patient.finding("URLs").verdict is OK

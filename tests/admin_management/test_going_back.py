@@ -405,6 +405,25 @@ class TestTheDoors:
         assert older.startswith(run.short_id)
         assert f"succeeded  To {run.to_revision[:7]}. Only the code goes back" in older
 
+    def test_the_command_lists_what_has_ended_here_and_not_all_of_it(
+        self, run: Run, checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        checkout.commit({"uv.lock": "2\n"})
+        checkout.git("pull", "--quiet")
+        succeeded(run.to_revision, node="elsewhere")
+        succeeded("", status="queued")
+        output = io.StringIO()
+        call_command("rollback_update", stdout=output)
+        line, note = output.getvalue().splitlines()
+        assert line.startswith(run.short_id)
+        assert note.startswith("! The dependencies differ")
+        newest = succeeded(checkout.revision())
+        monkeypatch.setattr("admin_management.management.commands.rollback_update.LISTED", 1)
+        output = io.StringIO()
+        call_command("rollback_update", stdout=output)
+        assert output.getvalue().startswith(newest.short_id)
+        assert run.short_id not in output.getvalue()
+
     def test_the_command_goes_nowhere_unless_it_is_told_where(self) -> None:
         output = io.StringIO()
         call_command("rollback_update", stdout=output)

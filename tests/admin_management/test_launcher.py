@@ -132,6 +132,14 @@ def test_a_delivery_that_asks_is_told_beside_the_request_and_alone_if_it_joins()
     assert alone["facts"] == {"delivery": "2", "joined": True, "run": str(run.pk)} | address
 
 
+def test_a_delivery_that_joins_and_wishes_for_something_is_told_with_its_wish() -> None:
+    ask()
+    ask(force=True, alongside=lambda _: {"delivery": "1"})
+    *_, asked, delivered = AuditEvent.objects.all()
+    assert (asked.kind, delivered.kind) == ("coalesced", "delivery_accepted")
+    assert json.loads(asked.text)["facts"]["force"] is True
+
+
 def test_a_forced_request_that_joins_makes_the_waiting_run_forced() -> None:
     run, _ = ask()
     ask(force=True)

@@ -20,6 +20,7 @@ from webhooks.conf import WebhooksSettings
 from webhooks.exceptions import DisabledError
 from webhooks.keyring import Key, keys_of
 from webhooks.models import Delivery, Secret
+from webhooks.sealing import seal
 from webhooks.sources import Source
 
 from .conftest import Deliver
@@ -224,6 +225,12 @@ def test_a_setting_that_is_too_short_closes_the_door(deliver: Deliver, settings:
     settings.WEBHOOKS = {"SECRET": "x" * 15}
     for secret in ("x" * 15, value, ""):
         assert signed(deliver, secret).status_code == 503
+
+
+@pytest.mark.parametrize("value", ["", " " * 32, "x" * 15])
+def test_a_stored_one_that_is_too_short_is_as_good_as_none(deliver: Deliver, value: str) -> None:
+    Secret.objects.create(fingerprint="by-hand", sealed=seal(value))
+    assert signed(deliver, value).status_code == 503
 
 
 def test_nothing_is_accepted_without_any() -> None:

@@ -40,8 +40,9 @@ class Command(BaseCommand):
         ended = list(Run.objects.here().finished()[:LISTED])
         for run in ended:
             at = f"{run.requested_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-            told = _told(find_way_back(run))
-            self.stdout.write(plain(f"{run.short_id}  {at}  {run.status}  {told}"))
+            way = find_way_back(run)
+            self.stdout.write(plain(f"{run.short_id}  {at}  {run.status}  {_told(way)}"))
+            self._note(way)
         if not ended:
             self.stdout.write("No update has ended here.")
 
@@ -55,10 +56,13 @@ class Command(BaseCommand):
         if not way.is_possible:
             raise CommandError(way.meaning)
         self.stdout.write(plain(_told(way)))
-        for note in way.notes:
-            self.stdout.write(plain(f"! {note}"))
+        self._note(way)
         if options["reason"]:
             self._go_back(run, options["reason"])
+
+    def _note(self, way: WayBack) -> None:
+        for note in way.notes:
+            self.stdout.write(plain(f"! {note}"))
 
     def _go_back(self, run: Run, reason: str) -> None:
         try:

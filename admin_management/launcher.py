@@ -111,15 +111,15 @@ def request_update(
             reason=reason,
             to_revision=expected,
         )
-        wishes = {**NO_WISHES, **options}
         # Before the log is appended to, which locks it for everybody else until the commit.
         delivery = alongside(run_id)
         told = []
         # Of a delivery that joins a run and wishes for nothing there is no more to say.
         if is_new or delivery is None or any(options.values()):
+            wishes = {**NO_WISHES, **options}
             told += [_asked(requester, is_new=is_new, trigger=trigger, reason=reason, **wishes)]
         if delivery is not None:
-            told += [_accepted(requester, is_new=is_new, **delivery)]
+            told += [_accepted(delivery, requester, is_new=is_new)]
         AuditEvent.objects.append_all(told, run_id=run_id)
         hold = Hold.objects.in_force() if options.get("override_hold") else None
         if hold:
@@ -144,9 +144,9 @@ def _asked(requester: Requester, *, is_new: bool, **facts: object) -> Happening:
     return Happening(kind=kind, actor=requester.name, facts=facts)
 
 
-def _accepted(requester: Requester, *, is_new: bool, **facts: object) -> Happening:
+def _accepted(delivery: Mapping[str, object], requester: Requester, *, is_new: bool) -> Happening:
     """What the audit log tells of a delivery that asks for an update."""
-    facts |= {"joined": not is_new, "address": requester.address}
+    facts = {**delivery, "joined": not is_new, "address": requester.address}
     return Happening(kind=Kind.DELIVERY_ACCEPTED, actor=requester.name, facts=facts)
 
 

@@ -29,7 +29,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         settle()
         if options["run"]:
-            self._explain(**options)
+            self._explain(options["run"], options["reason"])
         elif options["reason"]:
             raise CommandError("Say which update to go back to. Without --reason they are listed.")
         else:
@@ -46,10 +46,10 @@ class Command(BaseCommand):
         if not ended:
             self.stdout.write("No update has ended here.")
 
-    def _explain(self, **options: Any) -> None:
+    def _explain(self, beginning: str, reason: str) -> None:
         """What going back to one means, and with a reason do it."""
         try:
-            run = Run.objects.here().named(options["run"])
+            run = Run.objects.here().named(beginning)
         except ConflictError as error:
             raise CommandError(str(error)) from error
         way = find_way_back(run)
@@ -57,8 +57,8 @@ class Command(BaseCommand):
             raise CommandError(way.meaning)
         self.stdout.write(plain(_told(way)))
         self._note(way)
-        if options["reason"]:
-            self._go_back(run, options["reason"])
+        if reason:
+            self._go_back(run, reason)
 
     def _note(self, way: WayBack) -> None:
         for note in way.notes:

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Self, Unpack
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 
 from .audit import Happening, Kind
 from .conf import AdminManagementSettings
@@ -85,7 +86,7 @@ def request_update(
     requester: Requester,
     reason: str = "",
     expected: str = "",
-    alongside: Callable[[UUID], Mapping[str, object] | None] = lambda _: None,
+    alongside: Callable[[CursorWrapper, UUID], Mapping[str, object] | None] = lambda *_: None,
     **options: Unpack[Options],
 ) -> tuple[UUID, bool]:
     """Ask for an update. Returns the key of the run that will serve the request, and whether
@@ -101,8 +102,9 @@ def request_update(
     if options.get("override_hold") and not reason.strip():
         raise ReasonMissingError
     reason = storable(reason)[:LONGEST_REASON]
-    with transaction.atomic():
+    with transaction.atomic(), connection.cursor() as cursor:
         run_id, is_new = Run.objects.join_or_create(
+            cursor,
             options,
             trigger=trigger,
             actor_id=requester.user_id,
@@ -112,7 +114,7 @@ def request_update(
             to_revision=expected,
         )
         # Before the log is appended to, which locks it for everybody else until the commit.
-        delivery = alongside(run_id)
+        delivery = alongside(cursor, run_id)
         told = []
         # Of a delivery that joins a run and wishes for nothing there is no more to say.
         if is_new or delivery is None or any(options.values()):
@@ -120,7 +122,7 @@ def request_update(
             told += [_asked(requester, is_new=is_new, trigger=trigger, reason=reason, **wishes)]
         if delivery is not None:
             told += [_accepted(delivery, requester, is_new=is_new)]
-        AuditEvent.objects.append_all(told, run_id=run_id)
+        AuditEvent.objects.append_all(cursor, told, run_id=run_id)
         hold = Hold.objects.in_force() if options.get("override_hold") else None
         if hold:
             hold.remember(Kind.HOLD_OVERRIDDEN, requester.name, run_id=run_id, reason=reason)

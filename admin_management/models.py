@@ -113,7 +113,9 @@ class RunManager(FromRunQuerySet["Run"]):
         except IntegrityError:
             raise ConflictError("A rollback waits already.") from None
 
-    def join_or_create(self, options: Options, **facts: Any) -> tuple[uuid.UUID, bool]:
+    def join_or_create(
+        self, cursor: CursorWrapper, options: Options, **facts: Any
+    ) -> tuple[uuid.UUID, bool]:
         """The key of the update that waits on this machine, or of a new one; whether it is new.
 
         Joining is sound because a run looks at the remote only after it was claimed: whatever
@@ -123,7 +125,7 @@ class RunManager(FromRunQuerySet["Run"]):
         """
         wishes = {name: True for name, wish in options.items() if wish}
         for _ in range(JOINING_TRIES):
-            waiting: uuid.UUID | None = waiting_updates_of.first_key(node())
+            waiting: uuid.UUID | None = waiting_updates_of.first_key(cursor, node())
             if waiting is None:
                 try:
                     with transaction.atomic():
@@ -256,7 +258,8 @@ class Run(models.Model):
             for name, value in end.items():
                 setattr(self, name, value)
             cancelled = Happening(kind=Kind.CANCEL_REQUESTED, actor=actor, facts=facts)
-            AuditEvent.objects.append_all([cancelled, self.end], run_id=self.pk)
+            with connection.cursor() as cursor:
+                AuditEvent.objects.append_all(cursor, [cancelled, self.end], run_id=self.pk)
         return True
 
     def claim(self) -> bool:
@@ -669,17 +672,19 @@ class AuditEventManager(FromAuditEventQuerySet["AuditEvent"]):
         **facts: object,
     ) -> None:
         """Add an event at the end. Waits for the other writers: ``seq`` has no gaps."""
-        with transaction.atomic(savepoint=False):
-            self.append_all([Happening(kind=kind, actor=actor, facts=facts)], run_id=run_id)
+        event = Happening(kind=kind, actor=actor, facts=facts)
+        with transaction.atomic(savepoint=False), connection.cursor() as cursor:
+            self.append_all(cursor, [event], run_id=run_id)
 
-    def append_all(self, happenings: Sequence[Happening], *, run_id: uuid.UUID | None) -> None:
+    def append_all(
+        self, cursor: CursorWrapper, happenings: Sequence[Happening], *, run_id: uuid.UUID | None
+    ) -> None:
         """Add events at the end, all of one run or of none. Call it in a transaction."""
-        with connection.cursor() as cursor:
-            first = AuditHead.advance(cursor, len(happenings))
-            # After the number, so that the times of what happens now grow with the numbers.
-            now = timezone.now()
-            for seq, each in enumerate(happenings, first):
-                insert_event(cursor, each.numbered(seq, run_id=run_id, now=now))
+        first = AuditHead.advance(cursor, len(happenings))
+        # After the number, so that the times of what happens now grow with the numbers.
+        now = timezone.now()
+        for seq, each in enumerate(happenings, first):
+            insert_event(cursor, each.numbered(seq, run_id=run_id, now=now))
 
     def record_run(self, run: Run, steps: list[StepRun]) -> None:
         """The events of a run that has ended. Call it once, in the run's own transaction."""
@@ -700,7 +705,8 @@ class AuditEventManager(FromAuditEventQuerySet["AuditEvent"]):
             for step in steps
         ]
         begun = [started, *finished] if run.started_at else []
-        self.append_all([*begun, run.end], run_id=run.pk)
+        with connection.cursor() as cursor:
+            self.append_all(cursor, [*begun, run.end], run_id=run.pk)
 
 
 class AuditEvent(models.Model):

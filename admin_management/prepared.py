@@ -8,7 +8,7 @@ from functools import cached_property
 from inspect import signature
 from typing import Any, Generic, TypeVar
 
-from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import CharField, DateTimeField, IntegerField, Model, QuerySet, TextField
@@ -36,16 +36,18 @@ class Prepared(Generic[Row]):
 
     def __call__(self, *texts: str) -> list[Row]:
         """The rows."""
-        database = connections[DEFAULT_DB_ALIAS]
-        return [self._row(values, database) for values in self._ask(self._rows, texts, database)]
+        with connection.cursor() as cursor:
+            found = self._ask(cursor, self._rows, texts)
+        return [self._row(values, cursor.db) for values in found]
 
     def exists(self, *texts: str) -> bool:
         """Whether there is a row."""
-        return self.first_key(*texts) is not None
+        with connection.cursor() as cursor:
+            return self.first_key(cursor, *texts) is not None
 
-    def first_key(self, *texts: str) -> Any:
+    def first_key(self, cursor: CursorWrapper, *texts: str) -> Any:
         """The key of a row, a number or UUID; None if there is none."""
-        found = self._ask(self._first_key, texts, connections[DEFAULT_DB_ALIAS])
+        found = self._ask(cursor, self._first_key, texts)
         return self._queryset.model._meta.pk.to_python(found[0][0]) if found else None
 
     @cached_property
@@ -61,11 +63,10 @@ class Prepared(Generic[Row]):
         return _compiled(self._queryset.values("pk")[:1])
 
     def _ask(
-        self, sql: str, texts: tuple[str, ...], database: BaseDatabaseWrapper
+        self, cursor: CursorWrapper, sql: str, texts: tuple[str, ...]
     ) -> list[tuple[Any, ...]]:
-        with database.cursor() as cursor:
-            cursor.execute(sql, dict(zip(self._names, texts, strict=True)))
-            rows: list[tuple[Any, ...]] = cursor.fetchall()
+        cursor.execute(sql, dict(zip(self._names, texts, strict=True)))
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
         return rows
 
     def _row(self, stored: Iterable[Any], database: BaseDatabaseWrapper) -> Row:

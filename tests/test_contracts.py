@@ -51,6 +51,7 @@ PURE = {
         "admin_management.runner.plan",
     },
     "webhooks/github.py": {
+        "functools",
         "cryptography.hazmat.primitives.constant_time",
         "cryptography.hazmat.primitives.hashes",
         "cryptography.hazmat.primitives.hmac",

@@ -1,6 +1,5 @@
 """Read a request's body within bounds, and let nobody have it before it is verified."""
 
-from collections.abc import Iterator
 from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import IO, Protocol
@@ -29,7 +28,7 @@ def read_verified(stream: Readable, verifier: Verifier, *, declared: int = 0) ->
     or UnreadableError instead. ``declared`` is its length if it is known; 0 if it is not."""
     size, longest = 0, declared or MAX_SIZE
     with _spool(declared) as spool:
-        for chunk in _chunks(stream):
+        while chunk := _read(stream):
             size += len(chunk)
             # Not every server ends a stream at what was declared.
             if size > longest:
@@ -47,9 +46,8 @@ def _spool(declared: int) -> IO[bytes]:
     return BytesIO() if is_small else SpooledTemporaryFile(max_size=IN_MEMORY)
 
 
-def _chunks(stream: Readable) -> Iterator[bytes]:
+def _read(stream: Readable) -> bytes:
     try:
-        while chunk := stream.read(CHUNK_SIZE):
-            yield chunk
+        return stream.read(CHUNK_SIZE)
     except Exception:  # each server has its own classes for a broken body
         raise UnreadableError from None

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db import Error as DatabaseFailure
 from django.db import IntegrityError, connection, models, transaction
+from django.db.backends.utils import CursorWrapper
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -78,13 +79,12 @@ class DeliveryManager(models.Manager["Delivery"]):
         others = [each for each in found if each is not own]
         return own, max(others, key=lambda each: each.led_to_a_run, default=None)
 
-    def accept(self, said: Said, run_id: UUID) -> None:
+    def accept(self, cursor: CursorWrapper, said: Said, run_id: UUID) -> None:
         """Write down a new one that led to this run.
 
         Raises IntegrityError if its id is known, or its body by a request that led to a run.
         """
-        with connection.cursor() as cursor:
-            insert_delivery(cursor, {**said, **ACCEPTED, "run_id": run_id})
+        insert_delivery(cursor, {**said, **ACCEPTED, "run_id": run_id})
 
     def same_as(self, delivery_id: str, body_sha256: str) -> "models.QuerySet[Delivery]":
         """What came under this id, or brought this body and was no replay."""

@@ -5,13 +5,14 @@ import logging
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import lru_cache
 from threading import Lock
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import Error as DatabaseFailure
 from django.db import IntegrityError, connection, transaction
+from django.db.backends.utils import CursorWrapper
 from django.http import HttpRequest, HttpResponse
 from django.http.request import HttpHeaders
 from django.views.decorators.csrf import csrf_exempt
@@ -113,8 +114,10 @@ def _write_down(request: HttpRequest, said: Said) -> HttpResponse:
 
 def _accept(request: HttpRequest, said: Said) -> HttpResponse:
     """Write down a push and ask for a run. Raises IntegrityError if its id or body is known."""
-    run_id = _request_update(request, said, partial(Delivery.objects.accept, said))
-    return _json(202, **ACCEPTED, run=str(run_id))
+    run_id = _request_update(
+        request, said, lambda cursor, run_id: Delivery.objects.accept(cursor, said, run_id)
+    )
+    return _accepted(said, run_id)
 
 
 def _record(request: HttpRequest, said: Said) -> HttpResponse:
@@ -125,15 +128,17 @@ def _record(request: HttpRequest, said: Said) -> HttpResponse:
         delivery = own or new
         is_known = earlier is not None and (earlier.led_to_a_run or bool(new.reason))
         is_old = is_known or (delivery.led_to_a_run and not delivery.never_ran)
-        if not is_old and not new.reason:
-            _request_update(request, said, partial(delivery.accept, said))
-            return _answer(delivery, 202)
+        asks = not is_old and not new.reason
+        if asks:
+            run_id = _request_update(request, said, lambda _, run_id: delivery.accept(said, run_id))
         # Under the id of yet another delivery a replay must not change what that one has said.
-        if earlier and not delivery.led_to_a_run and delivery.body_sha256 == new.body_sha256:
+        elif earlier and not delivery.led_to_a_run and delivery.body_sha256 == new.body_sha256:
             delivery.set_replayed(earlier)
         elif own and not earlier and own.outcome == new.outcome == Outcome.PING:
             own.repeat(said)
         delivery.keep()
+    if asks:
+        return _accepted(said, run_id)
     if is_old:
         _settle()
     return _answer(delivery, 200 if is_old or delivery.outcome == Outcome.PING else 202)
@@ -217,7 +222,9 @@ def _token(request: HttpRequest, header: str) -> str:
     return value
 
 
-def _request_update(request: HttpRequest, push: Said, accept: Callable[[UUID], None]) -> UUID:
+def _request_update(
+    request: HttpRequest, push: Said, accept: Callable[[CursorWrapper, UUID], None]
+) -> UUID:
     """Ask for a run and write down, by ``accept``, that this push led to it. Returns its key.
 
     Once this is committed the launcher also settles what has ended.
@@ -225,12 +232,8 @@ def _request_update(request: HttpRequest, push: Said, accept: Callable[[UUID], N
     branch, sender = push["ref"].removeprefix("refs/heads/"), push["sender"]
     by = f" by {sender}" if sender else ""
 
-    def write_down(run_id: UUID) -> dict[str, object]:
-        def tell() -> None:
-            logger.info("Delivery %s accepted", push["delivery_id"], extra={"run": str(run_id)})
-
-        accept(run_id)
-        transaction.on_commit(tell, robust=True)
+    def write_down(cursor: CursorWrapper, run_id: UUID) -> dict[str, object]:
+        accept(cursor, run_id)
         return logged(push)
 
     run_id, _ = request_update(
@@ -250,6 +253,12 @@ def _settle() -> None:
         settle()
     except Exception:
         logger.exception("Runs could not be settled")
+
+
+def _accepted(push: Said, run_id: UUID) -> HttpResponse:
+    run = str(run_id)
+    logger.info("Delivery %s accepted", push["delivery_id"], extra={"run": run})
+    return _json(202, **ACCEPTED, run=run)
 
 
 def _answer(delivery: Delivery, status: int) -> HttpResponse:

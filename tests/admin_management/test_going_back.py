@@ -265,7 +265,8 @@ class TestTheRequest:
         assert [kind for kind, _ in told()] == ["held", "requested", "hold_overridden"]
 
     def test_goes_before_the_update_that_waits(self, run: Run, spawned: list[Plan]) -> None:
-        Run.objects.join_or_create({"override_hold": True}, trigger=Trigger.WEBHOOK)
+        with connection.cursor() as cursor:
+            Run.objects.join_or_create(cursor, {"override_hold": True}, trigger=Trigger.WEBHOOK)
         rollback = request_rollback(run, requester=ALICE, reason="slow pages")
         start_next()
         assert [plan.run for plan in spawned] == [str(rollback.pk)]

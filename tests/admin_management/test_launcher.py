@@ -104,7 +104,7 @@ def test_both_requests_are_in_the_audit_log_without_a_gap() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_what_accompanies_a_request_takes_it_back_when_it_fails(spawned: list[Plan]) -> None:
-    def fail(key: UUID) -> None:
+    def fail(_: object, key: UUID) -> None:
         assert Run.objects.filter(pk=key).exists()
         raise ZeroDivisionError
 
@@ -117,8 +117,8 @@ def test_what_accompanies_a_request_takes_it_back_when_it_fails(spawned: list[Pl
 
 
 def test_a_delivery_that_asks_is_told_beside_the_request_and_alone_if_it_joins() -> None:
-    run, _ = ask(alongside=lambda _: {"delivery": "1"})
-    ask(requester=Requester(name="bob"), alongside=lambda _: {"delivery": "2"})
+    run, _ = ask(alongside=lambda *_: {"delivery": "1"})
+    ask(requester=Requester(name="bob"), alongside=lambda *_: {"delivery": "2"})
     events = AuditEvent.objects.all()
     assert [(each.kind, each.run_id) for each in events] == [
         ("requested", run.pk),
@@ -134,7 +134,7 @@ def test_a_delivery_that_asks_is_told_beside_the_request_and_alone_if_it_joins()
 
 def test_a_delivery_that_joins_and_wishes_for_something_is_told_with_its_wish() -> None:
     ask()
-    ask(force=True, alongside=lambda _: {"delivery": "1"})
+    ask(force=True, alongside=lambda *_: {"delivery": "1"})
     *_, asked, delivered = AuditEvent.objects.all()
     assert (asked.kind, delivered.kind) == ("coalesced", "delivery_accepted")
     assert json.loads(asked.text)["facts"]["force"] is True

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
@@ -35,6 +35,16 @@ def run(status: Status = Status.QUEUED, **facts: Any) -> Run:
     return Run.objects.create(
         **{"node": node(), "trigger": Trigger.COMMAND, "status": status} | facts
     )
+
+
+def join_or_create(options: Options, *, trigger: str, reason: str = "") -> tuple[UUID, bool]:
+    with connection.cursor() as cursor:
+        return Run.objects.join_or_create(cursor, options, trigger=trigger, reason=reason)
+
+
+def append_all(happenings: list[Happening], *, run_id: UUID | None) -> None:
+    with connection.cursor() as cursor:
+        AuditEvent.objects.append_all(cursor, happenings, run_id=run_id)
 
 
 def finished_progress() -> Progress:
@@ -97,7 +107,7 @@ class TestTheQueue:
         assert not Run.objects.here().exists()
 
     def test_takes_a_request_in(self) -> None:
-        key, is_new = Run.objects.join_or_create({"force": True}, trigger="api", reason="new logo")
+        key, is_new = join_or_create({"force": True}, trigger="api", reason="new logo")
         assert is_new
         made = Run.objects.get(pk=key)
         assert (made.node, made.status, made.force) == (node(), "queued", True)
@@ -105,7 +115,7 @@ class TestTheQueue:
 
     def test_joins_a_request_to_the_run_that_waits(self) -> None:
         waiting = run()
-        joined, is_new = Run.objects.join_or_create({"force": False}, trigger="api")
+        joined, is_new = join_or_create({"force": False}, trigger="api")
         assert (joined, is_new) == (waiting.pk, False)
         waiting.refresh_from_db()
         assert (waiting.trigger, waiting.force) == ("command", False)
@@ -114,20 +124,20 @@ class TestTheQueue:
     def test_adds_what_a_request_wishes_for_to_the_waiting_run(self, wish: str) -> None:
         waiting = run()
         options: Options = {wish: True}  # type: ignore[misc]
-        joined, is_new = Run.objects.join_or_create(options, trigger="api")
+        joined, is_new = join_or_create(options, trigger="api")
         waiting.refresh_from_db()
         assert (joined, is_new) == (waiting.pk, False)
         assert getattr(waiting, wish)
 
     def test_takes_nothing_away_from_the_waiting_run(self) -> None:
         waiting = run(force=True, accept_rewritten=True, override_hold=True)
-        Run.objects.join_or_create(NO_WISHES, trigger="api")
+        join_or_create(NO_WISHES, trigger="api")
         waiting.refresh_from_db()
         assert (waiting.force, waiting.accept_rewritten, waiting.override_hold) == (True,) * 3
 
     def test_has_a_place_of_its_own_for_a_rollback(self) -> None:
         rollback = run(target_revision="a" * 40)
-        update, is_new = Run.objects.join_or_create({}, trigger="api")
+        update, is_new = join_or_create({}, trigger="api")
         assert is_new
         assert {each.pk for each in Run.objects.queued()} == {rollback.pk, update}
         with pytest.raises(IntegrityError), transaction.atomic():
@@ -144,7 +154,7 @@ class TestTheQueue:
             return grant(key, wishes)
 
         monkeypatch.setattr(Run.objects, "grant", claimed_first)
-        made, is_new = Run.objects.join_or_create({"force": True}, trigger="api")
+        made, is_new = join_or_create({"force": True}, trigger="api")
         assert is_new
         assert made != waiting.pk
         waiting.refresh_from_db()
@@ -155,8 +165,8 @@ class TestTheQueue:
     ) -> None:
         waiting = run()
         looks = iter([None, waiting.pk])
-        monkeypatch.setattr(waiting_updates_of, "first_key", lambda _: next(looks))
-        assert Run.objects.join_or_create({"force": False}, trigger="api") == (waiting.pk, False)
+        monkeypatch.setattr(waiting_updates_of, "first_key", lambda *_: next(looks))
+        assert join_or_create({"force": False}, trigger="api") == (waiting.pk, False)
         assert list(looks) == []
 
 
@@ -318,7 +328,7 @@ class TestTheAuditLog:
     @pytest.mark.django_db(transaction=True)
     def test_numbers_nothing_outside_of_a_transaction(self) -> None:
         with pytest.raises(transaction.TransactionManagementError):
-            AuditEvent.objects.append_all([Happening(kind=Kind.REFUSED)], run_id=None)
+            append_all([Happening(kind=Kind.REFUSED)], run_id=None)
         assert not AuditHead.objects.exists()
 
     def test_tells_no_earlier_time_than_the_event_before_it_that_it_has_waited_for(
@@ -339,7 +349,7 @@ class TestTheAuditLog:
     def test_keeps_the_exact_text_of_an_event_with_what_helps_to_find_it(self) -> None:
         made = run()
         asked = Happening(kind=Kind.REQUESTED, actor="alice", at=NOON, facts={"reason": "ü"})
-        AuditEvent.objects.append_all([asked], run_id=made.pk)
+        append_all([asked], run_id=made.pk)
         event = AuditEvent.objects.get()
         assert (event.kind, event.run_id, event.at) == ("requested", made.pk, NOON)
         assert event.text == (
@@ -349,7 +359,7 @@ class TestTheAuditLog:
 
     def test_writes_times_in_utc(self) -> None:
         east = datetime.fromisoformat("2026-01-01T14:00:00+02:00")
-        AuditEvent.objects.append_all([Happening(kind=Kind.REFUSED, at=east)], run_id=None)
+        append_all([Happening(kind=Kind.REFUSED, at=east)], run_id=None)
         assert '"at":"2026-01-01T12:00:00+00:00"' in AuditEvent.objects.get().text
 
     def test_cannot_be_changed(self) -> None:

@@ -41,11 +41,11 @@ def test_whether_there_is_a_row_and_its_key_are_known_without_it(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     run = a_run()
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(4), connection.cursor() as cursor:
         assert runs_asked_for.exists("because", "alice")
         assert not runs_asked_for.exists("alice", "because")
-        assert runs_asked_for.first_key("because", "alice") == run.pk
-        assert runs_asked_for.first_key("alice", "because") is None
+        assert runs_asked_for.first_key(cursor, "because", "alice") == run.pk
+        assert runs_asked_for.first_key(cursor, "alice", "because") is None
 
 
 @pytest.mark.parametrize("text", ["reason", "%s", "%(reason)s", "'; DROP TABLE x; --", "", "é"])

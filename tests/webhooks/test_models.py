@@ -4,7 +4,7 @@ import hashlib
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from pytest_django import DjangoAssertNumQueries
 
 from admin_management.machine import node
@@ -48,6 +48,11 @@ def a_delivery(*args: Any, **facts: Any) -> Delivery:
     return Delivery(**said(*args, **facts))
 
 
+def accept(said: Said, run: Run) -> None:
+    with connection.cursor() as cursor:
+        Delivery.objects.accept(cursor, said, run.pk)
+
+
 def test_what_is_said_is_kept_in_the_columns_of_the_same_names() -> None:
     delivery = a_delivery()
     assert {name: getattr(delivery, name) for name in SAID} == {
@@ -85,7 +90,7 @@ def test_what_is_kept_already_is_not_written_again() -> None:
 def test_an_id_and_a_body_are_found_and_what_is_new_in_one_look(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
-    Delivery.objects.accept(said(), a_run().pk)
+    accept(said(), a_run())
     a_delivery(body=b"another", delivery_id="2").keep()
     second, first = Delivery.objects.all()
     assert Delivery.objects.find("2", first.body_sha256) == (second, first)
@@ -97,7 +102,7 @@ def test_an_id_and_a_body_are_found_and_what_is_new_in_one_look(
 
 def test_of_several_that_brought_a_body_the_one_that_led_to_a_run_is_found() -> None:
     a_delivery(reason="another branch").keep()
-    Delivery.objects.accept({**said(), "delivery_id": "2"}, a_run().pk)
+    accept({**said(), "delivery_id": "2"}, a_run())
     _, earlier = Delivery.objects.find("3", said()["body_sha256"])
     assert earlier is not None
     assert earlier.led_to_a_run
@@ -140,7 +145,7 @@ def test_the_audit_log_is_told_what_a_delivery_said() -> None:
 
 
 def test_a_delivery_outlives_its_run_and_has_still_led_to_one() -> None:
-    Delivery.objects.accept(said(), a_run().pk)
+    accept(said(), a_run())
     Run.objects.all().delete()
     delivery = Delivery.objects.get()
     assert delivery.run is None

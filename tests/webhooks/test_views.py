@@ -153,8 +153,8 @@ def test_a_push_is_logged_with_its_run_once_it_is_accepted(
         if each.name in ("webhooks", "admin_management")
     ]
     assert told == [
-        ("Delivery 1 accepted", run),
         ("Update requested by GitHub: octocat", run),
+        ("Delivery 1 accepted", run),
     ]
     caplog.clear()
     deliver(push(), X_GitHub_Delivery="1")

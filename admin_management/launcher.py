@@ -95,8 +95,9 @@ def request_update(
     When an update already waits the request joins it. Starts a runner once the surrounding
     transaction is committed; never waits for it. Safe to call from many processes at once.
     ``expected`` is the revision that the requester has seen at the remote, if it has looked;
-    ``alongside`` is called with the run's key in the same transaction, so an exception in it undoes
-    the request. It returns what the audit log is to tell of a delivery, or None if none asks.
+    ``alongside`` is called with a cursor and the run's key in the same transaction, so an exception
+    in it undoes the request. It returns what the audit log is to tell of a delivery, or None if
+    none asks.
     Raises ReasonMissingError for an overridden hold without a reason.
     """
     if options.get("override_hold") and not reason.strip():

@@ -85,9 +85,12 @@ class Verifier:
         return right[0]
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _keyed(secret: str) -> HMAC:
-    """To be copied, and never updated: a new one takes half as long as to hash a payload."""
+    """To be copied, and never updated: a new one takes half as long as to hash a payload.
+
+    A retired secret stays in memory like this until others take its place; it is not asked for.
+    """
     return HMAC(secret.encode("utf-8", "surrogatepass"), SHA256())
 
 

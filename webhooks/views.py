@@ -117,7 +117,7 @@ def _accept(request: HttpRequest, said: Said) -> HttpResponse:
     run_id = _request_update(
         request, said, lambda cursor, run_id: Delivery.objects.accept(cursor, said, run_id)
     )
-    return _accepted(said, run_id)
+    return _json(202, **ACCEPTED, run=str(run_id))
 
 
 def _record(request: HttpRequest, said: Said) -> HttpResponse:
@@ -128,17 +128,15 @@ def _record(request: HttpRequest, said: Said) -> HttpResponse:
         delivery = own or new
         is_known = earlier is not None and (earlier.led_to_a_run or bool(new.reason))
         is_old = is_known or (delivery.led_to_a_run and not delivery.never_ran)
-        asks = not is_old and not new.reason
-        if asks:
-            run_id = _request_update(request, said, lambda _, run_id: delivery.accept(said, run_id))
+        if not is_old and not new.reason:
+            _request_update(request, said, lambda _, run_id: delivery.accept(said, run_id))
+            return _answer(delivery, 202)
         # Under the id of yet another delivery a replay must not change what that one has said.
-        elif earlier and not delivery.led_to_a_run and delivery.body_sha256 == new.body_sha256:
+        if earlier and not delivery.led_to_a_run and delivery.body_sha256 == new.body_sha256:
             delivery.set_replayed(earlier)
         elif own and not earlier and own.outcome == new.outcome == Outcome.PING:
             own.repeat(said)
         delivery.keep()
-    if asks:
-        return _accepted(said, run_id)
     if is_old:
         _settle()
     return _answer(delivery, 200 if is_old or delivery.outcome == Outcome.PING else 202)
@@ -233,7 +231,11 @@ def _request_update(
     by = f" by {sender}" if sender else ""
 
     def write_down(cursor: CursorWrapper, run_id: UUID) -> dict[str, object]:
+        def tell() -> None:
+            logger.info("Delivery %s accepted", push["delivery_id"], extra={"run": str(run_id)})
+
         accept(cursor, run_id)
+        transaction.on_commit(tell, robust=True)
         return logged(push)
 
     run_id, _ = request_update(
@@ -253,12 +255,6 @@ def _settle() -> None:
         settle()
     except Exception:
         logger.exception("Runs could not be settled")
-
-
-def _accepted(push: Said, run_id: UUID) -> HttpResponse:
-    run = str(run_id)
-    logger.info("Delivery %s accepted", push["delivery_id"], extra={"run": run})
-    return _json(202, **ACCEPTED, run=run)
 
 
 def _answer(delivery: Delivery, status: int) -> HttpResponse:

@@ -1,8 +1,10 @@
 """What is remembered, and who may change it."""
 
 import json
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import Mock
 from uuid import UUID
 
 import pytest
@@ -163,9 +165,13 @@ class TestTheQueue:
     def test_joins_the_run_that_somebody_made_a_moment_before(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        waiting = run()
-        looks = iter([None, waiting.pk])
-        monkeypatch.setattr(waiting_updates_of, "first_key", lambda *_: next(looks))
+        waiting, real = run(), waiting_updates_of.first_key
+        looks: Iterator[Callable[..., Any]] = iter([Mock(return_value=None), real])
+
+        def look(*at: Any) -> Any:
+            return next(looks)(*at)
+
+        monkeypatch.setattr(waiting_updates_of, "first_key", look)
         assert join_or_create({"force": False}, trigger="api") == (waiting.pk, False)
         assert list(looks) == []
 

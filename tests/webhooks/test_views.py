@@ -153,13 +153,28 @@ def test_a_push_is_logged_with_its_run_once_it_is_accepted(
         if each.name in ("webhooks", "admin_management")
     ]
     assert told == [
-        ("Update requested by GitHub: octocat", run),
         ("Delivery 1 accepted", run),
+        ("Update requested by GitHub: octocat", run),
     ]
     caplog.clear()
     deliver(push(), X_GitHub_Delivery="1")
     assert "accepted" not in caplog.text
     assert "by GitHub" not in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_push_whose_runner_cannot_be_started_is_stored_and_logged_and_503(
+    deliver: Deliver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(launcher, "start_next", fail)
+    caplog.set_level(logging.INFO)
+    assert deliver(push(), X_GitHub_Delivery="1").status_code == 503
+    assert Delivery.objects.get().run == Run.objects.get()
+    assert "Delivery 1 accepted" in caplog.messages
+    assert "disk full" in caplog.text
 
 
 def test_a_runner_is_let_go_after_the_commit(

@@ -311,6 +311,13 @@ MUTATIONS = (
         "tests/webhooks/test_github.py -k all_secrets_are_compared",
     ),
     Mutation(
+        "what was undone is not logged as accepted",
+        "webhooks/views.py",
+        "transaction.on_commit(tell, robust=True)",
+        "tell()",
+        "tests/webhooks/test_views.py -k leaves_neither_delivery_nor_run",
+    ),
+    Mutation(
         "the secret of one source does not speak for another",
         "webhooks/sources.py",
         "if self.repository and self.repository.lower()",

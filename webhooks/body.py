@@ -41,7 +41,7 @@ def read_verified(stream: Readable, verifier: Verifier, *, declared: int = 0) ->
 
 
 def _spool(declared: int) -> IO[bytes]:
-    # A spooled file would do for all of them, but takes half as long as the signature.
+    # A spooled file would do for all of them, but takes longer.
     is_small = 0 < declared <= IN_MEMORY
     return BytesIO() if is_small else SpooledTemporaryFile(max_size=IN_MEMORY)
 

@@ -87,9 +87,10 @@ class Verifier:
 
 @lru_cache(maxsize=64)
 def _keyed(secret: str) -> HMAC:
-    """To be copied, and never updated: a new one takes half as long as to hash a payload.
+    """To be copied, and never updated: a new one takes nearly as long as to hash 8 KB.
 
-    A retired secret stays in memory like this until others take its place; it is not asked for.
+    A retired secret stays in memory until the process ends, as the key that decrypts it does. More
+    than ``maxsize`` active ones would each be made anew, and nothing worse.
     """
     return HMAC(secret.encode("utf-8", "surrogatepass"), SHA256())
 

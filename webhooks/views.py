@@ -113,7 +113,10 @@ def _write_down(request: HttpRequest, said: Said) -> HttpResponse:
 
 
 def _accept(request: HttpRequest, said: Said) -> HttpResponse:
-    """Write down a push and ask for a run. Raises IntegrityError if its id or body is known."""
+    """Write down a push and ask for a run.
+
+    Raises IntegrityError if its id is known, or its body by a request that led to a run.
+    """
     run_id = _request_update(
         request, said, lambda cursor, run_id: Delivery.objects.accept(cursor, said, run_id)
     )

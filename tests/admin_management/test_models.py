@@ -1,10 +1,9 @@
 """What is remembered, and who may change it."""
 
 import json
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import DEFAULT, Mock
 from uuid import UUID
 
 import pytest
@@ -165,15 +164,11 @@ class TestTheQueue:
     def test_joins_the_run_that_somebody_made_a_moment_before(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        waiting, real = run(), waiting_updates_of.first_key
-        looks: Iterator[Callable[..., Any]] = iter([Mock(return_value=None), real])
-
-        def look(*at: Any) -> Any:
-            return next(looks)(*at)
-
-        monkeypatch.setattr(waiting_updates_of, "first_key", look)
+        waiting = run()
+        looks = Mock(wraps=waiting_updates_of.first_key, side_effect=[None, DEFAULT])
+        monkeypatch.setattr(waiting_updates_of, "first_key", looks)
         assert join_or_create({"force": False}, trigger="api") == (waiting.pk, False)
-        assert list(looks) == []
+        assert looks.call_count == 2
 
 
 class TestClaiming:

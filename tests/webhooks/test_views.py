@@ -163,7 +163,7 @@ def test_a_push_is_logged_with_its_run_once_it_is_accepted(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_push_whose_runner_cannot_be_started_is_stored_and_logged_and_503(
+def test_a_push_after_which_the_queue_cannot_be_looked_at_is_stored_and_logged_and_503(
     deliver: Deliver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> None:
@@ -175,6 +175,21 @@ def test_a_push_whose_runner_cannot_be_started_is_stored_and_logged_and_503(
     assert Delivery.objects.get().run == Run.objects.get()
     assert "Delivery 1 accepted" in caplog.messages
     assert "disk full" in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_log_that_fails_keeps_no_push_from_its_run(
+    deliver: Deliver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(record: logging.LogRecord) -> bool:
+        raise ZeroDivisionError
+
+    started: list[bool] = []
+    monkeypatch.setattr(launcher, "start_next", lambda: started.append(True))
+    caplog.set_level(logging.INFO, views.logger.name)
+    monkeypatch.setattr(views.logger, "filters", [fail])
+    assert deliver(push()).status_code == 202
+    assert started == [True]
 
 
 def test_a_runner_is_let_go_after_the_commit(
@@ -668,14 +683,16 @@ def test_what_could_not_be_recorded_is_503_so_that_a_person_can_redeliver(
     "what", ["webhooks.models.insert_delivery", "admin_management.models.insert_event"]
 )
 def test_a_failure_after_the_request_leaves_neither_delivery_nor_run(
-    deliver: Deliver, monkeypatch: pytest.MonkeyPatch, what: str
+    deliver: Deliver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, what: str
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OperationalError("disk I/O error")
 
+    caplog.set_level(logging.INFO)
     monkeypatch.setattr(what, fail)
     assert deliver(push()).status_code == 503
     assert nothing_is_stored()
+    assert "accepted" not in caplog.text
 
 
 class Turn:
